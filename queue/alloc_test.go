@@ -3,6 +3,7 @@
 package queue_test
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestRefusalDoesNotAllocate(t *testing.T) {
 	q.Observe(time.Second)
 	var w queue.Waiter
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		if q.Acquire(&w) != queue.ErrFull || q.RetryAfter() != 1 {
+		if !errors.Is(q.Acquire(&w), queue.ErrFull) || q.RetryAfter() != 1 {
 			t.Fatal("not refused")
 		}
 	}))
@@ -66,7 +67,7 @@ func TestCancelDoesNotAllocate(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		w.Reset()
 		w.Cancel(errGone)
-		if q.Acquire(&w) != errGone {
+		if !errors.Is(q.Acquire(&w), errGone) {
 			t.Fatal("not cancelled")
 		}
 	}))

@@ -24,7 +24,7 @@ func TestCancelLeavesTheLineAtOnce(t *testing.T) {
 		calls[1].Cancel(errGone)
 		require.Equal(t, 2, q.Stats().Queued, "the place is free before the waiter has even run")
 		synctest.Wait()
-		require.Equal(t, errGone, calls[1].err())
+		require.ErrorIs(t, calls[1].err(), errGone)
 		require.EqualValues(t, 1, q.Stats().Cancelled)
 
 		q.Release()
@@ -68,7 +68,7 @@ func TestCancelBeforeAcquireTakesNoSlot(t *testing.T) {
 	var w queue.Waiter
 	w.Cancel(errGone)
 	w.Cancel(errOther)
-	require.Equal(t, errGone, q.Acquire(&w), "the first cause sticks")
+	require.ErrorIs(t, q.Acquire(&w), errGone, "the first cause sticks")
 	requireQuiet(t, q)
 
 	w.Reset()
@@ -98,7 +98,7 @@ func TestCancelWithoutACauseIsNotASlot(t *testing.T) {
 	q := queue.New(queue.Config{Limit: 1})
 	var w queue.Waiter
 	w.Cancel(nil)
-	require.Equal(t, queue.ErrCancelled, q.Acquire(&w))
+	require.ErrorIs(t, q.Acquire(&w), queue.ErrCancelled)
 	requireQuiet(t, q)
 }
 

@@ -118,7 +118,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Minute})
 		waiting := acquire(q)
-		require.Equal(t, queue.ErrFull, q.Acquire(&queue.Waiter{}))
+		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrFull)
 		require.EqualValues(t, 1, q.Stats().Refused)
 		q.Release()
 		synctest.Wait()
@@ -130,7 +130,7 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 
 func TestDepthZeroMeansNobodyWaits(t *testing.T) {
 	q := full(t, queue.Config{Limit: 3, Depth: 0})
-	require.Equal(t, queue.ErrFull, q.Acquire(&queue.Waiter{}))
+	require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrFull)
 	q.Release()
 	require.NoError(t, q.Acquire(&queue.Waiter{}))
 }
@@ -188,12 +188,12 @@ func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 		synctest.Wait()
 		for _, c := range calls {
 			require.True(t, c.done())
-			require.Equal(t, queue.ErrClosed, c.err())
+			require.ErrorIs(t, c.err(), queue.ErrClosed)
 		}
-		require.Equal(t, queue.ErrClosed, q.Acquire(&queue.Waiter{}))
+		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed)
 		require.False(t, q.TryAcquire())
 		q.Release() // slots that were out stay valid
-		require.Equal(t, queue.ErrClosed, q.Acquire(&queue.Waiter{}), "a free slot changes nothing")
+		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed, "a free slot changes nothing")
 		require.EqualValues(t, 5, q.Stats().Closed)
 		requireQuiet(t, q)
 	})
@@ -202,7 +202,7 @@ func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 func TestCloseRefusesWithoutALimitToo(t *testing.T) {
 	q := queue.New(queue.Config{})
 	q.Close()
-	require.Equal(t, queue.ErrClosed, q.Acquire(&queue.Waiter{}))
+	require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed)
 }
 
 func TestAWaiterServesOneAcquireAtATime(t *testing.T) {

@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,7 @@ func TestCloseUnderLoadEndsEveryAcquire(t *testing.T) {
 				for {
 					w.Reset()
 					if err := q.Acquire(&w); err != nil {
-						if err != queue.ErrClosed {
+						if !errors.Is(err, queue.ErrClosed) {
 							t.Errorf("want ErrClosed, got %v", err)
 						}
 						return

@@ -15,7 +15,7 @@ func TestAcquireGivesUpAfterMaxWait(t *testing.T) {
 		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: 10 * time.Second})
 		var w queue.Waiter
 		start := time.Now()
-		require.Equal(t, queue.ErrTimeout, q.Acquire(&w))
+		require.ErrorIs(t, q.Acquire(&w), queue.ErrTimeout)
 		require.Equal(t, 10*time.Second, time.Since(start))
 		require.Equal(t, 10*time.Second, w.Waited())
 		require.EqualValues(t, 1, q.Stats().TimedOut)
@@ -39,7 +39,7 @@ func TestEveryWaiterHasItsOwnDeadline(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			require.True(t, calls[i].done(), "waiter %d", i)
-			require.Equal(t, queue.ErrTimeout, calls[i].err())
+			require.ErrorIs(t, calls[i].err(), queue.ErrTimeout)
 			time.Sleep(time.Second - time.Nanosecond)
 		}
 		q.Release()
@@ -60,7 +60,7 @@ func TestTheNextInLineKeepsItsDeadlineWhenTheFirstLeaves(t *testing.T) {
 		require.False(t, second.done())
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		require.Equal(t, queue.ErrTimeout, second.err())
+		require.ErrorIs(t, second.err(), queue.ErrTimeout)
 		require.Equal(t, 10*time.Second, second.Waited())
 	})
 }
@@ -70,7 +70,7 @@ func TestTheDeadlineHoldsAfterTheLineWasEmpty(t *testing.T) {
 		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Second})
 		for range 3 {
 			start := time.Now()
-			require.Equal(t, queue.ErrTimeout, q.Acquire(&queue.Waiter{}))
+			require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrTimeout)
 			require.Equal(t, time.Second, time.Since(start))
 			time.Sleep(time.Hour)
 		}
@@ -89,7 +89,7 @@ func TestNobodyIsGrantedASlotAtItsDeadline(t *testing.T) {
 			inTime := acquire(q)
 			time.Sleep(time.Second - time.Millisecond)
 			synctest.Wait()
-			require.Equal(t, queue.ErrTimeout, late.err())
+			require.ErrorIs(t, late.err(), queue.ErrTimeout)
 			require.True(t, inTime.done())
 			require.NoError(t, inTime.err())
 			require.False(t, release.Stop())
