@@ -1,0 +1,150 @@
+package main
+
+import (
+	"time"
+
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// commands is the grammar of the command line. Every setting is declared here and nowhere else: kong reads flags and
+// help from it, variableOf names the FNPOD_* variable, and the manual is written from it.
+//
+// A struct that mirrors the Config of a package has its fields in the same order with the same types, so that the
+// conversion between the two fails to compile when one of them changes. Defaults and checks stay in the package.
+type commands struct {
+	Help helpFlag `short:"h" help:"Show this help."`
+
+	Serve   serveCmd   `cmd:"" help:"Serve a handler file with warm workers."`
+	Run     runCmd     `cmd:"" help:"Start a command that is the function, and serve it."`
+	Proxy   proxyCmd   `cmd:"" help:"Serve a function that runs elsewhere in the pod."`
+	Check   checkCmd   `cmd:"" passthrough:"" help:"Print the effective settings and their origin; exit 2 when one is wrong."`
+	Probe   probeCmd   `cmd:"" help:"Ask the admin port whether the pod is ready; exit 0 or 1."`
+	Version versionCmd `cmd:"" help:"Print version, commit and Go version."`
+}
+
+// serveCmd serves a handler file with warm workers.
+type serveCmd struct {
+	Handler handler `arg:"" help:"The function: FILE or FILE:FUNCTION. The language follows from the file name."`
+
+	Front   front          `embed:""`
+	Workers workerSettings `embed:"" group:"Workers"`
+}
+
+// runCmd starts a command as the function.
+type runCmd struct {
+	Command []string `arg:"" passthrough:"" help:"The command and its arguments, after --."`
+
+	Front    front            `embed:""`
+	Function functionSettings `embed:"" group:"Function process"`
+}
+
+// proxyCmd serves a function that something else started.
+type proxyCmd struct {
+	URL upstream `arg:"" name:"url" help:"Where the function listens: http://HOST:PORT or unix:///PATH."`
+
+	Front front `embed:""`
+}
+
+// front is what every command that answers requests has.
+type front struct {
+	Listen address       `group:"Ports" help:"Where requests arrive: [HOST]:PORT or unix:/PATH."`
+	Admin  address       `group:"Ports" off:"yes" help:"Metrics, health and status: [HOST]:PORT, unix:/PATH or off."`
+	Log    logSettings   `embed:"" prefix:"log-" group:"Logs"`
+	Queue  queueSettings `embed:"" prefix:"queue-" group:"Queue"`
+	Proxy  proxySettings `embed:""`
+}
+
+// logSettings say what is logged and how.
+type logSettings struct {
+	Level  string `allowed:"debug,info,warn,error" help:"Least important level that is logged: debug, info, warn or error."`
+	Format string `allowed:"json,text" help:"Log format on standard error: json or text."`
+}
+
+// queueSettings mirrors queue.Config.
+type queueSettings struct {
+	Limit   int           `help:"Requests that run at once; 0 means no limit."`
+	Depth   int           `help:"Requests that may wait for their turn; more are refused with 503."`
+	MaxWait time.Duration `help:"Longest wait for a turn before 503; 0 means no bound."`
+}
+
+// proxySettings mirrors proxy.Config.
+type proxySettings struct {
+	HeadBytes   int   `type:"size" group:"Limits" help:"Largest head of a request or an answer."`
+	HeadFields  int   `group:"Limits" help:"Most fields in one head."`
+	MaxBody     int64 `type:"size" group:"Limits" help:"Largest request body; more is refused with 413; 0 means no limit."`
+	BufferBody  int64 `type:"size" group:"Limits" help:"Bodies up to this size are read before the request queues."`
+	Connections int   `group:"Limits" help:"Most client connections; 0 derives it from the descriptor limit."`
+
+	HeadTimeout   time.Duration `group:"Time-outs" help:"First byte of a request to the end of its head."`
+	IdleTimeout   time.Duration `group:"Time-outs" help:"Longest life of a connection without a request."`
+	BodyTimeout   time.Duration `group:"Time-outs" help:"Longest gap between two pieces of a body."`
+	WriteTimeout  time.Duration `group:"Time-outs" help:"Longest time a client may take no byte of its answer."`
+	AnswerTimeout time.Duration `group:"Time-outs" help:"Start of the function to the first byte of its answer; 0 means no limit."`
+	Timeout       time.Duration `group:"Time-outs" help:"End of the request's head to the last byte of the answer; 0 means no limit."`
+
+	Forwarded string `allowed:"append,replace,off" group:"Requests" help:"X-Forwarded-* and Forwarded fields of the client: append to them, replace them, or off to pass them unchanged."`
+	AccessLog bool   `group:"Logs" help:"One log record per request."`
+
+	DrainDelay   time.Duration `group:"Stopping" help:"Goes on accepting this long after the stop signal, so that endpoints can notice."`
+	DrainTimeout time.Duration `group:"Stopping" help:"Then waits this long for requests to end."`
+}
+
+// functionSettings belong to the process that fnpod run starts.
+type functionSettings struct {
+	Mode         string        `allowed:"http" help:"How requests reach the process: http."`
+	Upstream     upstream      `help:"Where the process listens: http://HOST:PORT or unix:///PATH. Its port is given to the process as PORT."`
+	ReadyProbe   readyProbe    `help:"When the process counts as started: tcp connects to the upstream, http://HOST:PORT/PATH answers 2xx or 3xx, file:/PATH exists, or none."`
+	StartTimeout time.Duration `help:"Longest time until the probe passes."`
+	StopGrace    time.Duration `help:"SIGTERM to SIGKILL."`
+	Restart      string        `allowed:"never,always" help:"After the process ended: never ends the pod with its exit code, always starts it again."`
+}
+
+// workerSettings belong to the warm workers of fnpod serve.
+type workerSettings struct {
+	Min          int           `name:"workers-min" help:"Workers kept ready; 0 lets the pool shrink to none."`
+	Max          poolSize      `name:"workers-max" help:"Most workers; auto is the CPU quota, rounded up."`
+	IdleTimeout  time.Duration `name:"worker-idle-timeout" help:"A worker above workers-min ends after this long without work."`
+	StartTimeout time.Duration `name:"worker-start-timeout" help:"Longest time from the start of a worker until it is ready."`
+	Timeout      time.Duration `name:"worker-timeout" help:"Longest run of one event; then its worker alone is killed; 0 means no limit."`
+	StopGrace    time.Duration `name:"worker-stop-grace" help:"Request to stop, then SIGTERM, to SIGKILL."`
+	MaxRequests  int           `name:"worker-max-requests" help:"A worker is replaced after this many events; 0 means never."`
+	MaxRSS       int64         `name:"worker-max-rss" type:"size" help:"A worker is replaced when it holds more memory; 0 means never."`
+	Concurrency  int           `name:"worker-concurrency" help:"Events one worker runs at once; more than 1 needs an async handler."`
+	Lane         int64         `name:"worker-lane" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
+	Interpreter  string        `name:"interpreter" placeholder:"PATH" help:"Program that runs the handler; empty chooses it by language."`
+	Contract     string        `name:"contract" allowed:"native" help:"How the handler is called: native."`
+}
+
+// defaults returns the grammar with every setting at its default.
+func defaults() *commands {
+	f := front{
+		Listen: address{network: "tcp", address: ":8080"},
+		Admin:  address{network: "tcp", address: ":8081"},
+		Log:    logSettings{Level: "info", Format: "json"},
+		Queue:  queueSettings(queue.DefaultConfig()),
+		Proxy:  proxySettings(proxy.DefaultConfig()),
+	}
+	return &commands{
+		Serve: serveCmd{Front: f, Workers: workerSettings{
+			Min:          1,
+			IdleTimeout:  time.Minute,
+			StartTimeout: 30 * time.Second,
+			Timeout:      time.Minute,
+			StopGrace:    5 * time.Second,
+			Concurrency:  1,
+			Lane:         1 << 20,
+			Contract:     "native",
+		}},
+		Run: runCmd{Front: f, Function: functionSettings{
+			Mode:         "http",
+			Upstream:     upstream{network: "tcp", address: "127.0.0.1:3000"},
+			ReadyProbe:   readyProbe{kind: "tcp"},
+			StartTimeout: 30 * time.Second,
+			StopGrace:    10 * time.Second,
+			Restart:      "never",
+		}},
+		Proxy: proxyCmd{Front: f},
+		Probe: probeCmd{Admin: f.Admin, Timeout: time.Second},
+	}
+}

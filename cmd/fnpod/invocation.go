@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+const description = "fnpod serves a function: an HTTP front door and a bounded queue before warm workers, a process or an upstream.\n\n" +
+	"Every flag is also a variable. A flag beats its variable, a variable beats the default. An empty variable counts as not set."
+
+// invocation is one call of fnpod: what the process was given.
+type invocation struct {
+	env      environment
+	stdout   io.Writer
+	stderr   io.Writer
+	warnings []warning // what looks wrong in env
+}
+
+// A runner is a command. Run returns when the command is done; ctx ends with the first stop signal.
+type runner interface {
+	Run(ctx context.Context, inv *invocation) error
+}
+
+// command finds the command that args ask for, with its settings complete and checked.
+func (inv *invocation) command(args []string) (runner, error) {
+	if len(args) == 0 {
+		return nil, inv.noCommand()
+	}
+	p, err := newParser("fnpod", description, defaults(), inv.env, inv.stdout)
+	if err != nil {
+		return nil, err
+	}
+	if name := args[0]; !strings.HasPrefix(name, "-") && !p.hasCommand(name) {
+		return nil, p.unknownCommand(name)
+	}
+	ctx, err := p.parse(args)
+	if err != nil {
+		return nil, err
+	}
+	inv.warnings = inv.env.unknown(p.variables())
+	command, ok := ctx.Selected().Target.Addr().Interface().(runner)
+	if !ok {
+		return nil, fmt.Errorf("command %s cannot be run", ctx.Selected().Name)
+	}
+	return command, nil
+}
+
+// noCommand is the answer to a call without arguments: nothing tells us what to do, so we tell how we are used.
+func (inv *invocation) noCommand() error {
+	p, err := newParser("fnpod", description, defaults(), inv.env, inv.stderr)
+	if err != nil {
+		return err
+	}
+	if _, err := p.parse([]string{"--help"}); err != nil && err != errHelp { //nolint:errorlint // parse returns it bare
+		return err
+	}
+	return &exitError{code: exitUsage}
+}
+
+func (p *parser) hasCommand(name string) bool {
+	for _, c := range p.kong.Model.Children {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) unknownCommand(name string) error {
+	var names []string
+	for _, c := range p.kong.Model.Children {
+		names = append(names, c.Name)
+	}
+	line := fmt.Sprintf("unknown command %q: there are %s", name, strings.Join(names, ", "))
+	if near := closest(name, names); near != "" {
+		line = fmt.Sprintf("unknown command %q: did you mean %s?", name, near)
+	}
+	return &usageError{lines: []string{line}}
+}
+
+// logger returns the logger of a command and logs what was noticed before there was one.
+func (inv *invocation) logger(s logSettings) *slog.Logger {
+	log := slog.New(s.handler(inv.stderr))
+	for _, w := range inv.warnings {
+		attrs := []any{"variable", w.Variable}
+		if w.Suggestion != "" {
+			attrs = append(attrs, "did_you_mean", w.Suggestion)
+		}
+		log.Warn("unknown variable has no effect", attrs...)
+	}
+	return log
+}
+
+func (s logSettings) handler(w io.Writer) slog.Handler {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
+	options := &slog.HandlerOptions{Level: levels[s.Level]}
+	if s.Format == "text" {
+		return slog.NewTextHandler(w, options)
+	}
+	return slog.NewJSONHandler(w, options)
+}

@@ -1,0 +1,92 @@
+// Command fnpod is the entrypoint or sidecar of a function pod: an HTTP front door and a bounded queue before warm
+// workers, a supervised process or an HTTP upstream.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit codes of our own. Everything else is the function's code.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// exitError ends the process with a code that is not exitFailure, such as the function's.
+type exitError struct {
+	code int
+	err  error // reported when not nil
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := stopSignals(os.Exit)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// stopSignals returns a context that ends with the first SIGTERM or SIGINT; the second ends the process at once.
+// As process 1 we must do that ourselves: the kernel drops signals that process 1 does not handle.
+func stopSignals(exit func(int)) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2) // one to begin the end, one to hurry it
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() { // ends with the process
+		<-signals
+		cancel()
+		s := <-signals
+		if number, ok := s.(syscall.Signal); ok {
+			exit(128 + int(number))
+		}
+	}()
+	return ctx, cancel
+}
+
+// run does what the command line asks for and returns the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	inv := &invocation{env: newEnvironment(environ), stdout: stdout, stderr: stderr}
+	command, err := inv.command(args)
+	if err == nil {
+		err = command.Run(ctx, inv)
+	}
+	return inv.exitCode(err)
+}
+
+// exitCode reports an error on standard error, one line for each fact, and returns its exit code.
+func (inv *invocation) exitCode(err error) int {
+	if err == nil || errors.Is(err, errHelp) {
+		return 0
+	}
+	code := exitFailure
+	var exit *exitError
+	var usage *usageError
+	switch {
+	case errors.As(err, &exit):
+		code = exit.code
+		err = exit.err
+	case errors.As(err, &usage):
+		code = exitUsage
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(inv.stderr, "fnpod: %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return code
+}

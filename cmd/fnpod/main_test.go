@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// result is what one call of fnpod did.
+type result struct {
+	code   int
+	stdout string
+	stderr string
+}
+
+// fnpod runs a command line with the given variables and nothing else in its environment.
+func fnpod(t *testing.T, environ []string, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), args, environ, &stdout, &stderr)
+	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
+}
+
+// handlerFile returns the name of a handler file that exists.
+func handlerFile(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "handler.py")
+	require.NoError(t, os.WriteFile(name, []byte("def handle(req):\n    return 'hello'\n"), 0o600))
+	return name
+}
+
+func TestCommandLineThatMakesNoSenseIsOneLineAndExitTwo(t *testing.T) {
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown command, near one", []string{"sevre"}, `unknown command "sevre": did you mean serve?`},
+		{"unknown command, near none", []string{"frobnicate"}, `unknown command "frobnicate": there are serve, run, proxy, check, probe, version`},
+		{"unknown flag", []string{"serve", "--quue-limit", "3"}, `unknown flag --quue-limit, did you mean "--queue-limit"?; see fnpod serve --help`},
+		{"unknown flag before the command", []string{"--frob"}, `unknown flag --frob; see fnpod --help`},
+		{"unknown flag behind check", []string{"check", "serve", "--frob"}, `unknown flag --frob; see fnpod check serve --help`},
+		{"no handler", []string{"serve"}, `missing argument "<handler>"; see fnpod serve --help`},
+		{"no such handler", []string{"serve", "/nowhere/h.py"}, `handler "/nowhere/h.py" (argument): no such file or directory`},
+		{"no such handler with function", []string{"serve", "/nowhere/h.py:f"}, `handler "/nowhere/h.py:f" (argument): no such file or directory`},
+		{"folder as handler", []string{"serve", "/"}, `handler "/" (argument): is a directory, must be a file`},
+		{"no command to run", []string{"run"}, `missing argument "<command> ..."; see fnpod run --help`},
+		{"nothing after the dashes", []string{"run", "--"}, `command "" (argument): must be a program and its arguments`},
+		{"no such program", []string{"run", "--", "fnpod-nowhere", "-x"}, `command "fnpod-nowhere -x" (argument): executable file not found in $PATH`},
+		{"unknown mode", []string{"run", "--mode", "streaming", "--", "/bin/true"}, `mode "streaming" (flag --mode): allowed: http`},
+		{"no URL", []string{"proxy"}, `missing argument "<url>"; see fnpod proxy --help`},
+		{"bad URL", []string{"proxy", "ftp://x"}, `url "ftp://x" (argument): must be http://HOST:PORT or unix:///PATH`},
+		{"flag without value", []string{"proxy", "http://x", "--timeout"}, `--timeout: needs a value; see fnpod proxy --help`},
+		{"flag as value", []string{"proxy", "http://x", "--timeout", "--access-log"}, `--timeout: needs a value; see fnpod proxy --help`},
+		{"too many arguments", []string{"version", "1"}, `unexpected argument 1; see fnpod version --help`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := fnpod(t, nil, test.args...)
+			require.Equal(t, "fnpod: "+test.want+"\n", got.stderr)
+			require.Equal(t, exitUsage, got.code)
+		})
+	}
+}
+
+func TestWithoutArgumentsUsageGoesToStandardError(t *testing.T) {
+	got := fnpod(t, nil)
+	require.Equal(t, exitUsage, got.code)
+	require.Empty(t, got.stdout)
+	require.Contains(t, got.stderr, "Usage: fnpod <command>")
+}
+
+func TestHelpNamesEverySettingAndItsVariable(t *testing.T) {
+	for _, command := range []string{"serve", "run", "proxy", "probe"} {
+		got := fnpod(t, nil, command, "--help")
+		require.Zero(t, got.code)
+		require.Empty(t, got.stderr)
+		require.Contains(t, got.stdout, "Usage: fnpod "+command)
+		p := newTestParser(t)
+		for _, c := range p.kong.Model.Children {
+			if c.Name != command {
+				continue
+			}
+			for _, flag := range c.Flags {
+				require.Contains(t, got.stdout, "--"+flag.Name)
+				require.Contains(t, got.stdout, "[$"+variableOf(flag.Name)+"]")
+			}
+		}
+	}
+}
+
+func TestVersionIsOneLine(t *testing.T) {
+	got := fnpod(t, nil, "version")
+	require.Zero(t, got.code)
+	require.Regexp(t, `^fnpod \S+, commit \S+, go\S+ linux/\w+\n$`, got.stdout)
+}
+
+func TestSecondStopSignalEndsTheProcessAtOnce(t *testing.T) {
+	exited := make(chan int)
+	ctx, stop := stopSignals(func(code int) { exited <- code })
+	defer stop()
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
+	<-ctx.Done()
+	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
+	require.Equal(t, 128+int(syscall.SIGINT), <-exited)
+}
