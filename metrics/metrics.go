@@ -1,0 +1,126 @@
+package metrics
+
+// ID names a series of our own. Those from BuildInfo on are read from other parts
+// of the program at the time of a scrape; see Set.Func.
+type ID uint8
+
+// All series, in the order of the manual.
+const (
+	connections ID = iota
+	connectionsOpened
+	connectionsClosed
+	acceptErrors
+	accepted
+	answered
+	clientGone
+	aborted
+	inFlight
+	rejected
+	upstreamErrors
+	retries
+	panics
+	bytesIn
+	bytesOut
+	queueWait
+	firstByte
+	runTime
+	duration
+
+	BuildInfo            // 1; labels: version, Go version
+	Ready                // 1 or 0
+	QueueLimit           // slots; 0 means no limit
+	QueuePlaces          // waiting places
+	RequestsExecuting    // requests that hold a slot
+	RequestsQueued       // requests in line
+	QueueService         // mean service time in seconds
+	UpstreamConnections  // label: state
+	Workers              // label: state
+	WorkersLimit         // most workers
+	WorkerStarts         // counter
+	WorkerDeaths         // counter; label: reason
+	WorkersRecycled      // counter
+	FunctionUp           // 1 or 0
+	FunctionRestarts     // counter
+	OutputDropped        // counter, bytes
+	LogRecordsSuppressed // counter
+	OrphansReaped        // counter
+)
+
+// kind is the type of a series.
+type kind string
+
+const (
+	counter   kind = "counter"
+	gauge     kind = "gauge"
+	histogram kind = "histogram"
+)
+
+// label is a label with the closed set of its values; nil means values that are
+// set once, when the program starts.
+type label struct {
+	name   string
+	values []string
+}
+
+// series is one line of the table.
+type series struct {
+	name   string
+	kind   kind
+	unit   string
+	labels []label
+	help   string
+}
+
+// table declares every series.
+var table = [...]series{
+	connections:       {"fnpod_connections", gauge, "connections", nil, "Client connections that are open."},
+	connectionsOpened: {"fnpod_connections_opened_total", counter, "connections", nil, "Client connections accepted."},
+	connectionsClosed: {"fnpod_connections_closed_total", counter, "connections", nil, "Client connections closed, by either side."},
+	acceptErrors:      {"fnpod_accept_errors_total", counter, "errors", nil, "Attempts to accept a connection that failed, for example for want of descriptors."},
+
+	accepted:   {"fnpod_requests_accepted_total", counter, "requests", nil, "Requests that began. At any scrape it is the sum of answered, client gone, aborted and in flight."},
+	answered:   {"fnpod_requests_total", counter, "requests", []label{{"code", classes[1:]}}, "Requests answered completely, by class of the final status."},
+	clientGone: {"fnpod_requests_client_gone_total", counter, "requests", nil, "Requests whose client left before the answer was complete."},
+	aborted:    {"fnpod_requests_aborted_total", counter, "requests", nil, "Requests whose answer was cut by us or by the function after it had begun."},
+	inFlight:   {"fnpod_requests_in_flight", gauge, "requests", nil, "Requests that began and have not ended."},
+
+	rejected:       {"fnpod_rejected_total", counter, "requests", []label{{"reason", rejectReasons[1:]}}, "Requests and connections turned away by us, by reason."},
+	upstreamErrors: {"fnpod_upstream_errors_total", counter, "errors", []label{{"reason", upstreamReasons[1:]}}, "Faults of the function or of the way to it, by reason."},
+	retries:        {"fnpod_upstream_retries_total", counter, "requests", nil, "Second attempts, made only where the function cannot have seen the first."},
+	panics:         {"fnpod_panics_total", counter, "panics", nil, "Bugs of ours that were caught; the request was answered with 500."},
+
+	bytesIn:  {"fnpod_received_bytes_total", counter, "bytes", nil, "Bytes read from clients, heads and bodies."},
+	bytesOut: {"fnpod_sent_bytes_total", counter, "bytes", nil, "Bytes written to clients, heads and bodies."},
+
+	queueWait: {"fnpod_queue_wait_seconds", histogram, "seconds", nil, "Time in line, of requests that were given a slot; 0 for those that did not have to wait."},
+	firstByte: {"fnpod_first_byte_seconds", histogram, "seconds", nil, "Time from the slot to the first byte of the function's answer."},
+	runTime:   {"fnpod_run_seconds", histogram, "seconds", nil, "Time from the slot to the end of the answer."},
+	duration:  {"fnpod_request_duration_seconds", histogram, "seconds", nil, "Time from the first byte of a request to the end of its answer."},
+
+	BuildInfo: {"fnpod_build_info", gauge, "", []label{{"version", nil}, {"go_version", nil}}, "Always 1; the labels tell what is running."},
+	Ready:     {"fnpod_ready", gauge, "", nil, "1 when the pod takes requests, 0 when it starts, drains or its function is down."},
+
+	QueueLimit:        {"fnpod_queue_limit", gauge, "requests", nil, "Requests that may run at once; 0 means no limit."},
+	QueuePlaces:       {"fnpod_queue_places", gauge, "requests", nil, "Requests that may wait."},
+	RequestsExecuting: {"fnpod_requests_executing", gauge, "requests", nil, "Requests that hold a slot."},
+	RequestsQueued:    {"fnpod_requests_queued", gauge, "requests", nil, "Requests that wait for a slot."},
+	QueueService:      {"fnpod_queue_service_seconds", gauge, "seconds", nil, "Mean time a slot was held, over about the last 16 requests."},
+
+	UpstreamConnections: {"fnpod_upstream_connections", gauge, "connections", []label{{"state", []string{"idle", "busy"}}}, "Connections to the function, by state."},
+
+	Workers:         {"fnpod_workers", gauge, "workers", []label{{"state", []string{"starting", "idle", "busy", "stopping"}}}, "Warm workers, by state."},
+	WorkersLimit:    {"fnpod_workers_limit", gauge, "workers", nil, "Most workers that may exist."},
+	WorkerStarts:    {"fnpod_worker_starts_total", counter, "workers", nil, "Workers started."},
+	WorkerDeaths:    {"fnpod_worker_deaths_total", counter, "workers", []label{{"reason", []string{"exit", "oom", "protocol", "timeout", "memory", "start"}}}, "Workers lost: ended by themselves, killed for want of memory, killed for breaking the protocol, for being stuck or for being too large, failed to start."},
+	WorkersRecycled: {"fnpod_workers_recycled_total", counter, "workers", nil, "Workers replaced as planned, after their requests, their age or their memory."},
+
+	FunctionUp:       {"fnpod_function_up", gauge, "", nil, "1 when the function's process runs and its probe passes."},
+	FunctionRestarts: {"fnpod_function_restarts_total", counter, "restarts", nil, "Times the function's process was started again."},
+
+	OutputDropped:        {"fnpod_function_output_dropped_bytes_total", counter, "bytes", nil, "Output of the function that was not logged because there was too much of it."},
+	LogRecordsSuppressed: {"fnpod_log_records_suppressed_total", counter, "records", nil, "Log records of ours that were not written because there were too many."},
+	OrphansReaped:        {"fnpod_orphans_reaped_total", counter, "processes", nil, "Processes not started by us that ended under our care."},
+}
+
+// classes are the values of the label code, by status/100.
+var classes = [...]string{"", "1xx", "2xx", "3xx", "4xx", "5xx"}

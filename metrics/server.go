@@ -1,0 +1,188 @@
+package metrics
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/valyala/fasthttp"
+)
+
+const adminTimeout = 5 * time.Second
+
+// Server is the admin port: what people, probes and scrapers read. It answers GET
+// and HEAD on four paths and nothing else, takes no bodies, and never shows
+// anything of a single request.
+//
+//	/metrics   all series of Set
+//	/healthz   200 as long as the process lives
+//	/readyz    200, or 503 and the reason
+//	/status    Status as JSON
+type Server struct {
+	Set    *Set
+	Ready  func() error // nil when ready; else its text, one fixed word such as "draining", is the answer
+	Status func() any   // a value for encoding/json
+	Log    *slog.Logger
+}
+
+// Run answers on ln until ctx ends, and returns nil then. It closes ln and all
+// connections and leaves no goroutine behind. Any other end of the listener is an
+// error; running out of descriptors is not an end. At most 8 connections are served
+// at once, each for at most 5 seconds per request and 5 seconds between two; a ninth
+// takes the place of one that is idle, or waits until one ends.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	h := &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 refuse,
+		ExpectHandler:                expect,
+		ReadTimeout:                  adminTimeout,
+		WriteTimeout:                 adminTimeout,
+		IdleTimeout:                  adminTimeout,
+		ReadBufferSize:               16 << 10, // the largest head
+		StreamRequestBody:            true, // so that a body is refused before it is read
+		DisablePreParseMultipartForm: true,
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true, // fasthttp's own clock is a goroutine that never ends
+		SecureErrorLogMessage:        true,
+		Logger:                       silent{},
+	}
+	l := newListener(ln, s.Log)
+	h.ConnState = func(c net.Conn, state fasthttp.ConnState) { l.setIdle(c, state == fasthttp.StateIdle) }
+	return l.run(ctx, func(c net.Conn) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.caught(p)
+			}
+		}()
+		_ = h.ServeConn(c) // the client's trouble; there is nobody to tell
+	})
+}
+
+// serve answers one request.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.caught(p)
+			answer(ctx, http.StatusInternalServerError, "internal error")
+		}
+	}()
+	ctx.Response.Header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	ctx.Response.Header.Set("Cache-Control", "no-store")
+	path := s.page(string(ctx.Path()))
+	switch {
+	case path == nil:
+		answer(ctx, http.StatusNotFound, "not found")
+	case !ctx.IsGet() && !ctx.IsHead():
+		ctx.Response.Header.Set("Allow", "GET, HEAD")
+		answer(ctx, http.StatusMethodNotAllowed, "method not allowed")
+	case ctx.Request.Header.ContentLength() != 0 && ctx.Request.IsBodyStream():
+		answer(ctx, http.StatusRequestEntityTooLarge, "no request bodies here")
+	default:
+		path(ctx)
+	}
+}
+
+// page returns what answers a path, nil if nothing does.
+func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
+	switch path {
+	case "/metrics":
+		return s.metrics
+	case "/healthz":
+		return healthy
+	case "/readyz":
+		return s.readiness
+	case "/status":
+		return s.status
+	}
+	return nil
+}
+
+func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
+	format := expfmt.NegotiateIncludingOpenMetrics(http.Header{"Accept": {string(ctx.Request.Header.Peek("Accept"))}})
+	ctx.SetContentType(string(format))
+	if err := s.Set.write(ctx, format); err != nil {
+		s.Log.ErrorContext(ctx, "metrics cannot be read", "err", err)
+		answer(ctx, http.StatusInternalServerError, "metrics cannot be read")
+	}
+}
+
+// write renders all series.
+func (s *Set) write(w io.Writer, format expfmt.Format) error {
+	families, err := s.Gather()
+	if err != nil {
+		return err
+	}
+	e := expfmt.NewEncoder(w, format)
+	for _, f := range families {
+		if err := e.Encode(f); err != nil {
+			return err
+		}
+	}
+	if c, ok := e.(expfmt.Closer); ok { // OpenMetrics has an end mark
+		return c.Close()
+	}
+	return nil
+}
+
+func healthy(ctx *fasthttp.RequestCtx) { answer(ctx, http.StatusOK, "ok") }
+
+func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
+	if err := s.Ready(); err != nil {
+		answer(ctx, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	answer(ctx, http.StatusOK, "ready")
+}
+
+func (s *Server) status(ctx *fasthttp.RequestCtx) {
+	b, err := json.MarshalIndent(s.Status(), "", "  ")
+	if err != nil {
+		s.Log.ErrorContext(ctx, "status cannot be written", "err", err)
+		answer(ctx, http.StatusInternalServerError, "status cannot be written")
+		return
+	}
+	ctx.SetContentType("application/json")
+	ctx.SetBody(append(b, '\n'))
+}
+
+// answer sets a short fixed text as the whole answer.
+func answer(ctx *fasthttp.RequestCtx, code int, text string) {
+	ctx.SetStatusCode(code)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(text + "\n")
+}
+
+// refuse answers what could not be read as a request.
+func refuse(ctx *fasthttp.RequestCtx, err error) {
+	var tooLarge *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	code := http.StatusBadRequest
+	switch {
+	case errors.As(err, &tooLarge):
+		code = http.StatusRequestHeaderFieldsTooLarge
+	case errors.As(err, &timeout) && timeout.Timeout():
+		code = http.StatusRequestTimeout
+	}
+	answer(ctx, code, "bad request")
+}
+
+// expect refuses a body that the client has not sent yet.
+func expect(*fasthttp.RequestCtx) int { return http.StatusExpectationFailed }
+
+// caught counts a bug of ours that ended in a panic.
+func (s *Server) caught(p any) {
+	s.Set.Shard(0).Panics.Add(1)
+	s.Log.Error("panic in the admin server", "panic", p)
+}
+
+// silent drops what fasthttp would log: it is about clients, not about us.
+type silent struct{}
+
+// Printf implements fasthttp.Logger.
+func (silent) Printf(string, ...any) {}
