@@ -1,0 +1,231 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// unknownLength says that an answer's length is not known before its end.
+const unknownLength = -1
+
+// answer is what has been decided and written of an answer.
+type answer struct {
+	out       []byte // assembled and not yet written
+	status    int
+	length    int64 // of the body; unknownLength if it is not known
+	written   int64 // body bytes taken, whether or not the client gets them
+	begun     bool  // Respond was called
+	headDone  bool  // the head is complete in out or on its way
+	committed bool  // bytes have gone to the client: no second status (P11)
+	chunked   bool  // chunked towards the client
+	toClose   bool  // the end of the connection is the end of the body
+	noBody    bool  // HEAD, 204, 304
+	finished  bool
+	keep      bool // the connection may carry another request
+	sent      int64
+	trailers  []byte
+}
+
+func (a *answer) reset() {
+	*a = answer{out: a.out[:0], trailers: a.trailers[:0]}
+}
+
+// Respond starts the final answer. length is the size of the body in bytes, or
+// -1 if it is not known: then every Write reaches the client at once.
+func (x *Exchange) Respond(status int, length int64) {
+	a := &x.answer
+	a.begun, a.status, a.length = true, status, length
+	a.noBody = status == 204 || status == 304 || x.isHead()
+	a.keep = x.req.KeepAlive && !x.c.srv.draining.Load()
+	a.out = http1.AppendStatusLine(a.out[:0], status)
+	if x.answered == 0 {
+		x.answered = x.c.srv.now()
+	}
+}
+
+func (x *Exchange) isHead() bool { return string(x.req.Method) == "HEAD" }
+
+// AddField adds a field to the answer's head, between Respond and the first
+// Write. Framing and hop-by-hop fields are ignored: those are ours. An illegal
+// name or value is an error, and nothing of the field is sent.
+func (x *Exchange) AddField(name, value []byte) error {
+	if !http1.ValidName(name) {
+		return fmt.Errorf("%w: field name %q", ErrBadAnswer, clip(name))
+	}
+	if !http1.ValidValue(value) {
+		return fmt.Errorf("%w: value of field %q", ErrBadAnswer, clip(name))
+	}
+	if http1.KindOf(name).HopByHop() {
+		return nil
+	}
+	x.answer.out = appendPair(x.answer.out, name, value)
+	return nil
+}
+
+// appendPair appends a checked field.
+func appendPair(dst, name, value []byte) []byte {
+	dst = append(dst, name...)
+	dst = append(dst, ':', ' ')
+	dst = append(dst, value...)
+	return append(dst, '\r', '\n')
+}
+
+func clip(b []byte) []byte { return b[:min(len(b), 64)] }
+
+// endHead adds framing and what only we can know, and ends the head.
+func (x *Exchange) endHead() {
+	a := &x.answer
+	a.headDone = true
+	switch {
+	case a.noBody:
+		if a.status != 204 && a.length >= 0 {
+			a.out = appendLength(a.out, a.length)
+		}
+	case a.length >= 0:
+		a.out = appendLength(a.out, a.length)
+	case x.req.Minor > 0:
+		a.chunked = true
+		a.out = append(a.out, "Transfer-Encoding: chunked\r\n"...)
+	default:
+		a.toClose, a.keep = true, false
+	}
+	switch {
+	case !a.keep:
+		a.out = append(a.out, "Connection: close\r\n"...)
+	case x.req.Minor == 0:
+		a.out = append(a.out, "Connection: keep-alive\r\n"...)
+	}
+	a.out = append(a.out, '\r', '\n')
+}
+
+func appendLength(dst []byte, n int64) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, '\r', '\n')
+}
+
+// Write takes body bytes. They are sent at once, together with the head if that
+// is still waiting, unless they complete a small body: then Finish sends all in
+// one piece. It waits while the client does not read.
+func (x *Exchange) Write(p []byte) (int, error) {
+	a := &x.answer
+	if !a.headDone {
+		x.endHead()
+	}
+	a.written += int64(len(p))
+	if a.length >= 0 && a.written > a.length {
+		return 0, fmt.Errorf("%w: body longer than its declared %d bytes", ErrBadAnswer, a.length)
+	}
+	if a.noBody {
+		return len(p), nil
+	}
+	if len(p) == 0 {
+		return 0, x.flushUnknown()
+	}
+	if err := x.writeFramed(p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (x *Exchange) writeFramed(p []byte) error {
+	a := &x.answer
+	a.sent += int64(len(p))
+	if a.chunked {
+		a.out = http1.AppendChunkHeader(a.out, len(p))
+	}
+	if len(p) > keepMax-64 { // too large to copy
+		if err := x.flush(); err != nil {
+			return err
+		}
+		if err := x.c.write(p); err != nil {
+			return err
+		}
+		if a.chunked {
+			a.out = append(a.out, '\r', '\n')
+		}
+		return nil
+	}
+	a.out = append(a.out, p...)
+	if a.chunked {
+		a.out = append(a.out, '\r', '\n')
+	}
+	if a.written == a.length {
+		return nil
+	}
+	return x.flush()
+}
+
+// flushUnknown sends a head without body bytes when nobody knows how long those
+// will take (event streams).
+func (x *Exchange) flushUnknown() error {
+	if x.answer.length >= 0 {
+		return nil
+	}
+	return x.flush()
+}
+
+// flush sends what is assembled.
+func (x *Exchange) flush() error {
+	a := &x.answer
+	if len(a.out) == 0 {
+		return nil
+	}
+	a.committed = true
+	err := x.c.write(a.out)
+	a.out = a.out[:0]
+	return err
+}
+
+// AddTrailer adds a trailer field to a body of unknown length. It is dropped
+// where the answer cannot carry trailers.
+func (x *Exchange) AddTrailer(name, value []byte) error {
+	if !http1.ValidName(name) || !http1.ValidValue(value) {
+		return fmt.Errorf("%w: trailer %q", ErrBadAnswer, clip(name))
+	}
+	if http1.ValidTrailer(name) {
+		x.answer.trailers = appendPair(x.answer.trailers, name, value)
+	}
+	return nil
+}
+
+// Finish ends the answer. A body shorter than declared is an error: it never
+// looks whole.
+func (x *Exchange) Finish() error {
+	a := &x.answer
+	if !a.begun {
+		return fmt.Errorf("%w: none was begun", ErrBadAnswer)
+	}
+	if !a.headDone {
+		if a.length == unknownLength && !a.noBody {
+			a.length = 0
+		}
+		x.endHead()
+	}
+	if !a.noBody && a.length >= 0 && a.written != a.length {
+		return fmt.Errorf("%w: body of %d bytes, declared %d", ErrBadAnswer, a.written, a.length)
+	}
+	if a.chunked {
+		a.out = append(a.out, '0', '\r', '\n')
+		a.out = append(a.out, a.trailers...)
+		a.out = append(a.out, '\r', '\n')
+	}
+	a.finished = true
+	return x.flush()
+}
+
+// interim passes an interim answer on (RFC 9110 §15.2), to clients that know them.
+func (x *Exchange) interim(status int, fields []http1.Field) error {
+	if x.req.Minor == 0 || x.answer.committed {
+		return nil
+	}
+	a := &x.answer
+	a.out = http1.AppendStatusLine(a.out[:0], status)
+	a.out = http1.AppendFields(a.out, fields)
+	a.out = append(a.out, '\r', '\n')
+	err := x.c.write(a.out)
+	a.out = a.out[:0]
+	return err
+}

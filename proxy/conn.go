@@ -1,0 +1,370 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+)
+
+// noSocket stands for "not inside onReadable".
+const noSocket = ^uintptr(0)
+
+// lingerBytes and lingerTime bound what is read of a client that was refused.
+const lingerBytes, lingerTime = 1 << 20, 2 * time.Second
+
+// conn is one client connection with its goroutine. While it is idle it owns no
+// buffer, only this.
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	raw    syscall.RawConn
+	shard  *metrics.Shard
+	peer   string
+	scheme string
+	id     uint64
+	slot   int // in the sweeper
+	guard  guard
+
+	// The rest belongs to the connection's goroutine.
+	requests   uint64    // ids given
+	x          *Exchange // the request being read or run; nil while idle
+	fd         uintptr   // the socket while onReadable runs, else noSocket
+	phase      phase     // what guard was told last
+	recheck    bool      // bytes are waiting in x
+	step       next      // why onReadable returned true
+	stallLimit bool      // the kernel watches for a client that takes nothing
+	aborted    bool      // the answer was cut: no lingering
+	lingers    bool      // unread bytes may follow: read some before closing
+}
+
+// next says how a connection goes on.
+type next uint8
+
+const (
+	waitMore   next = iota // park until there are more bytes
+	leaveRead              // a small body is missing: read it, then run
+	leaveRun               // a streamed request: run it
+	leaveClose             // the connection ends
+)
+
+// serve runs the connection to its end.
+//
+// The connection waits inside one RawConn.Read: the callback serves as many
+// requests as are whole, and returns false to park. Readiness that arrives
+// meanwhile is remembered by the poller, so no read is needed to find out that
+// nothing has come: one read and one write per request.
+func (c *conn) serve() {
+	defer c.close()
+	now := c.srv.now()
+	c.enter(phaseIdle, now+int64(c.srv.cfg.HeadTimeout)) // rule L1: nobody keeps us waiting for a first byte
+	onReadable := c.onReadable
+	for {
+		if err := c.raw.Read(onReadable); err != nil {
+			c.readFailed(err)
+			return
+		}
+		if !c.outside() {
+			return
+		}
+	}
+}
+
+// outside does what onReadable cannot: wait in the middle of a request.
+func (c *conn) outside() (more bool) {
+	x := c.x
+	switch c.step {
+	case leaveClose:
+		return false
+	case leaveRead:
+		if err := c.readSmall(x); err != nil {
+			c.reject(x, err)
+			return false
+		}
+	case leaveRun, waitMore:
+	}
+	keep := c.run(x)
+	c.clearReadDeadline()
+	if !keep {
+		c.finish(x)
+		return false
+	}
+	x.next()
+	c.recheck = true
+	return true
+}
+
+func (c *conn) enter(p phase, limit int64) {
+	c.phase = p
+	c.guard.enter(p, c.srv.now(), limit)
+}
+
+// onReadable serves what has arrived. It returns false to be called again when
+// more has.
+func (c *conn) onReadable(fd uintptr) (leave bool) {
+	c.fd = fd
+	c.step = c.readable()
+	c.fd = noSocket
+	return c.step != waitMore
+}
+
+func (c *conn) readable() next {
+	if c.recheck {
+		c.recheck = false
+		if step := c.advance(true); step != waitMore {
+			return step
+		}
+	}
+	for {
+		x := c.x
+		if x == nil {
+			x = takeExchange(c)
+			c.x = x
+		}
+		room := x.in[x.used:]
+		n, errno := readSocket(c.fd, room)
+		if errno == syscall.EAGAIN {
+			return c.park()
+		}
+		if errno != 0 || n == 0 {
+			return c.clientEnded()
+		}
+		c.shard.BytesIn.Add(uint64(n))
+		x.used += n
+		if step := c.advance(hasLine(room[:n]) || x.used == n); step != waitMore {
+			return step
+		}
+		if n < len(room) { // that was all; the poller knows if more came since
+			return c.park()
+		}
+	}
+}
+
+// park gives the buffers back when nothing of a request is in them.
+func (c *conn) park() next {
+	if c.x != nil && c.x.used == 0 {
+		c.x.release()
+		c.x = nil
+	}
+	return waitMore
+}
+
+// advance serves every request that is whole in the buffer. parse is false when
+// no line has ended since the last look.
+func (c *conn) advance(parse bool) next {
+	for x := c.x; x.used > 0; parse = true {
+		if x.head == 0 {
+			if !parse {
+				return c.needMore(x)
+			}
+			n, err := x.req.Parse(x.in[:x.used], c.srv.limits)
+			if err != nil {
+				return c.reject(x, err)
+			}
+			if n == 0 {
+				return c.needMore(x)
+			}
+			x.head = n
+		}
+		step, err := c.bodyOf(x)
+		if err != nil {
+			return c.reject(x, err)
+		}
+		switch step {
+		case bodyWait:
+			return c.needBody(x)
+		case bodyStream:
+			return leaveRun
+		case bodyReady:
+		}
+		if !c.run(x) {
+			return c.finish(x)
+		}
+		x.next()
+	}
+	return waitMore
+}
+
+func (c *conn) bodyOf(x *Exchange) (bodyStep, error) {
+	if c.phase == phaseBody {
+		return x.smallBody(), nil
+	}
+	return x.frameBody()
+}
+
+// needMore waits for the rest of a head.
+func (c *conn) needMore(x *Exchange) next {
+	if c.phase != phaseHead {
+		c.enter(phaseHead, c.srv.now()+int64(c.srv.cfg.HeadTimeout))
+	}
+	if x.used == len(x.in) {
+		x.growIn(max(2*len(x.in), c.srv.limits.HeadBytes+1))
+	}
+	return waitMore
+}
+
+// needBody waits for the rest of a small body. One that fits beside its head is
+// waited for in place.
+func (c *conn) needBody(x *Exchange) next {
+	if x.body.owes100 {
+		if err := x.send100(); err != nil {
+			return leaveClose
+		}
+	}
+	if x.head+int(x.req.Length) > inSize {
+		return leaveRead
+	}
+	c.enter(phaseBody, c.srv.now()+int64(c.srv.cfg.BodyTimeout))
+	return waitMore
+}
+
+// readSmall reads the missing rest of a body that is held in memory.
+func (c *conn) readSmall(x *Exchange) error {
+	c.enter(phaseClose, never) // readClient has deadlines of its own
+	defer c.clearReadDeadline()
+	end := x.head + int(x.req.Length)
+	for x.used < end {
+		n, err := x.readClient(x.in[x.used:end])
+		if err != nil {
+			_, err = x.bodyFailed(err)
+			return err
+		}
+		x.used += n
+		x.body.total += int64(n)
+	}
+	x.smallBody()
+	return nil
+}
+
+// clientEnded is called at the end of what the client sends.
+func (c *conn) clientEnded() next {
+	x := c.x
+	if x.head > 0 { // in the middle of a body
+		return c.reject(x, errCut)
+	}
+	if x.used > 0 {
+		c.shard.Rejected[metrics.RejectCut].Add(1)
+	}
+	return leaveClose
+}
+
+// readFailed is called when waiting ended with an error: a time-out of the
+// guard, or a connection closed from outside.
+func (c *conn) readFailed(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	cause := c.guard.settle(c.srv.now(), never)
+	if c.x == nil || cause == nil || errors.Is(cause, errIdle) {
+		return // nothing was asked: nothing is said
+	}
+	c.reject(c.x, cause)
+}
+
+// reject answers a request that never got as far as the queue, and ends the
+// connection: its bytes have no meaning any more.
+func (c *conn) reject(x *Exchange, err error) next {
+	c.enter(phaseClose, never)
+	st := c.srv.statusOf(err)
+	c.shard.Rejected[st.Reject].Add(1)
+	x.req.KeepAlive = false
+	x.answer.reset()
+	x.writeError(st)
+	c.lingers = true
+	return leaveClose
+}
+
+// finish ends a connection after its last answer. Where unread bytes could make
+// the kernel reset it, the client is given time to read the answer first.
+func (c *conn) finish(x *Exchange) next {
+	c.enter(phaseClose, never)
+	c.lingers = x.answer.finished && (!x.body.done || x.used > x.taken)
+	return leaveClose
+}
+
+// linger ends our side and drops what still comes, up to a limit (rule L5).
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	if err := c.nc.SetReadDeadline(time.Now().Add(lingerTime)); err != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // whatever ends it, the connection ends
+}
+
+// hasLine reports whether a line ends in b.
+func hasLine(b []byte) bool {
+	for _, v := range b {
+		if v == '\n' {
+			return true
+		}
+	}
+	return false
+}
+
+// write sends p whole. Inside onReadable it is tried with a bare system call
+// first; a client that is too slow for that is waited for.
+func (c *conn) write(p []byte) error {
+	c.shard.BytesOut.Add(uint64(len(p)))
+	if c.fd != noSocket {
+		n, errno := writeSocket(c.fd, p)
+		if errno != 0 && errno != syscall.EAGAIN {
+			return ErrClientGone
+		}
+		if p = p[n:]; len(p) == 0 {
+			return nil
+		}
+	}
+	if err := c.limitStall(); err != nil {
+		return ErrClientGone
+	}
+	if _, err := c.nc.Write(p); err != nil {
+		return ErrClientGone
+	}
+	return nil
+}
+
+// limitStall is called before the first write that may wait.
+func (c *conn) limitStall() error {
+	d := c.srv.cfg.WriteTimeout
+	if _, tcp := c.nc.(*net.TCPConn); !tcp {
+		return c.nc.SetWriteDeadline(time.Now().Add(d))
+	}
+	if c.stallLimit {
+		return nil
+	}
+	c.stallLimit = true
+	var failed error
+	err := c.raw.Control(func(fd uintptr) { failed = limitStall(fd, int(d.Milliseconds())) })
+	return errors.Join(err, failed)
+}
+
+func (c *conn) setReadDeadline(d time.Duration) error {
+	return c.nc.SetReadDeadline(time.Now().Add(d))
+}
+
+func (c *conn) clearReadDeadline() { _ = c.nc.SetReadDeadline(time.Time{}) } // fails on a closed connection only
+
+func (c *conn) clearDeadlines() { _ = c.nc.SetDeadline(time.Time{}) } // likewise
+
+// unblock ends whatever waits on the client's socket.
+func (c *conn) unblock() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }
+
+func (c *conn) close() {
+	if c.lingers && !c.aborted {
+		c.linger()
+	}
+	c.srv.forget(c)
+	_ = c.nc.Close() // nothing more to lose
+	if c.x != nil {
+		c.x.release()
+		c.x = nil
+	}
+	c.srv.conns.Done()
+}

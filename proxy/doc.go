@@ -1,0 +1,21 @@
+// Package proxy is the path of a request: it reads HTTP/1.1 from clients, waits
+// for a slot of the queue, lets a Backend run the request and writes the answer.
+//
+// The life of a request, in the order of the code:
+//
+//	server.go    accept a connection, give it a goroutine, drain at the end
+//	conn.go      wait for bytes without a buffer, read one request, hand it on
+//	body.go      small bodies are read before queueing, larger ones streamed
+//	exchange.go  one request and its answer, as a Backend sees them
+//	run.go       queue, run, release: each step one short call
+//	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool
+//	forward.go   what is added to and taken from a request on its way
+//	answer.go    the answer's head, framing and bytes
+//	errors.go    the only place where an error becomes a status code
+//	guard.go     time-outs, clients that leave, interruption
+//	sweeper.go   looks at guards when they are due; no timer per request
+//
+// Request code is written in blocking style against the two halves of a socket
+// in socket_linux.go. Another engine (an event loop with coroutines) needs that
+// file and conn.go, nothing else.
+package proxy

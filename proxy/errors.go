@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"errors"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// Errors by which a request ends. A Backend may return them or its own, for which
+// Parts.Statuses says how they are answered.
+var (
+	ErrClientGone    = errors.New("client is gone")
+	ErrTimeout       = errors.New("request ran longer than --timeout")
+	ErrAnswerTimeout = errors.New("answer did not begin within --answer-timeout")
+	ErrDraining      = errors.New("pod is draining")
+	ErrBadAnswer     = errors.New("unusable answer")
+)
+
+var (
+	errIdle         = errors.New("connection was idle too long")
+	errHeadTimeout  = errors.New("request head took longer than --head-timeout")
+	errBodyTimeout  = errors.New("request body stalled longer than --body-timeout")
+	errBodyTooLarge = errors.New("request body is larger than --max-body")
+	errCut          = errors.New("request ended before its body did")
+	errPanic        = errors.New("panic in the request's path")
+
+	errConnect    = errors.New("function does not accept connections")
+	errStale      = errors.New("idle connection was closed or held bytes nobody asked for")
+	errEarlyClose = errors.New("function closed the connection before it answered")
+	errReset      = errors.New("function reset the connection")
+	errCutAnswer  = errors.New("answer of the function was cut")
+)
+
+// upstreamSurplus counts bytes behind an answer.
+const upstreamSurplus = metrics.UpstreamSurplus
+
+// Status says how an error is answered and counted. Reject or Upstream may be
+// zero; Label goes into the Fnpod-Error field, from a closed list.
+type Status struct {
+	Err        error
+	Code       int
+	Label      string
+	Reject     metrics.RejectReason
+	Upstream   metrics.UpstreamReason
+	RetryAfter bool // the client may come again: say when
+}
+
+// statuses is the only place where an error becomes a code.
+var statuses = []Status{
+	{Err: queue.ErrFull, Code: 503, Label: "queue_full", Reject: metrics.RejectQueueFull, RetryAfter: true},
+	{Err: queue.ErrTimeout, Code: 503, Label: "queue_timeout", Reject: metrics.RejectQueueTimeout, RetryAfter: true},
+	{Err: queue.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, RetryAfter: true},
+	{Err: ErrDraining, Code: 503, Label: "draining", Reject: metrics.RejectDraining, RetryAfter: true},
+	{Err: ErrTimeout, Code: 504, Label: "timeout", Upstream: metrics.UpstreamTimeout},
+	{Err: ErrAnswerTimeout, Code: 504, Label: "timeout", Upstream: metrics.UpstreamTimeout},
+	{Err: errHeadTimeout, Code: 408, Label: "timeout_head", Reject: metrics.RejectTimeoutHead},
+	{Err: errBodyTimeout, Code: 408, Label: "timeout_body", Reject: metrics.RejectTimeoutBody},
+	{Err: errBodyTooLarge, Code: 413, Label: "body_size", Reject: metrics.RejectBodySize},
+	{Err: errCut, Code: 400, Label: "cut", Reject: metrics.RejectCut},
+	{Err: errConnect, Code: 502, Label: "connect", Upstream: metrics.UpstreamConnect, RetryAfter: true},
+	{Err: errEarlyClose, Code: 502, Label: "early_close", Upstream: metrics.UpstreamEarlyClose},
+	{Err: errReset, Code: 502, Label: "reset", Upstream: metrics.UpstreamReset},
+	{Err: errCutAnswer, Code: 502, Label: "cut", Upstream: metrics.UpstreamCut},
+	{Err: ErrBadAnswer, Code: 502, Label: "malformed", Upstream: metrics.UpstreamMalformed},
+	{Err: errPanic, Code: 500, Label: "panic", Upstream: metrics.UpstreamPanic},
+}
+
+// statusOf finds the answer to err.
+func (s *Server) statusOf(err error) Status {
+	var malformed *http1.Error
+	if errors.As(err, &malformed) {
+		return ofCodec(malformed)
+	}
+	for i := range s.statuses {
+		if errors.Is(err, s.statuses[i].Err) {
+			return s.statuses[i]
+		}
+	}
+	return Status{Code: 500, Label: "internal"}
+}
+
+func ofCodec(e *http1.Error) Status {
+	st := Status{Err: e, Code: e.Status, Label: e.Reason.String()}
+	if e.Status == 502 {
+		st.Upstream, _ = metrics.ParseUpstreamReason(st.Label)
+	} else {
+		st.Reject, _ = metrics.ParseRejectReason(st.Label)
+	}
+	return st
+}
+
+// fail answers a request that ended with err and reports whether the connection
+// can go on. When the answer has begun, there is no way back: the connection is
+// cut, so that the answer does not look whole (P11).
+func (x *Exchange) fail(err error) (keep bool) {
+	c := x.c
+	if x.answer.committed {
+		c.abort()
+		return false
+	}
+	if errors.Is(err, ErrClientGone) {
+		return false
+	}
+	st := c.srv.statusOf(err)
+	if st.Reject != 0 {
+		c.shard.Rejected[st.Reject].Add(1)
+	}
+	if st.Upstream != 0 {
+		c.shard.UpstreamErrors[st.Upstream].Add(1)
+		c.srv.faults.report(x, st, err)
+	}
+	keep = x.body.done && x.body.err == nil && x.req.KeepAlive
+	x.req.KeepAlive = keep
+	x.writeError(st)
+	return keep && x.answer.keep && x.answer.finished
+}
+
+// writeError writes our own answer: a short fixed text, nothing of the error
+// itself (rule M6), and a field that says who answered and why.
+func (x *Exchange) writeError(st Status) {
+	x.Respond(st.Code, 0)
+	a := &x.answer
+	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
+	a.out = append(a.out, st.Label...)
+	a.out = append(a.out, '\r', '\n')
+	a.out = x.c.srv.date.append(a.out)
+	if st.RetryAfter {
+		a.out = appendRetryAfter(a.out, x.c.srv.queue.RetryAfter())
+	}
+	if st.Code == 405 {
+		a.out = append(a.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+	}
+	a.written, a.headDone, a.finished = 0, false, false
+	a.length = int64(len(st.Label) + 1)
+	if a.noBody {
+		a.length = unknownLength
+	}
+	x.endHead()
+	if !a.noBody {
+		a.out = append(a.out, st.Label...)
+		a.out = append(a.out, '\n')
+	}
+	a.finished = true
+	if x.flush() != nil {
+		a.keep = false
+	}
+}
+
+// abort cuts the connection so that no answer on it can look whole.
+func (c *conn) abort() {
+	if l, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0) // fails on a closed connection only
+	}
+	c.aborted = true
+}

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/queue"
+)
+
+const (
+	inSize  = 8 << 10  // grows to the largest head and to bodies read before queueing
+	upSize  = 16 << 10 // pieces of a streamed answer
+	keepMax = 32 << 10 // larger buffers are not kept for the next request
+)
+
+// Exchange is one request and its answer, as a Backend sees them. It is used by
+// one goroutine at a time (interruption comes from others) and ends with Do:
+// nothing of it, no byte slice either, may be kept.
+type Exchange struct {
+	c     *conn
+	req   http1.Request
+	id    []byte
+	in    []byte // what was read from the client: head, then what followed
+	used  int    // bytes of in that are filled
+	head  int    // bytes of in that are the head; 0 before it is parsed
+	taken int    // bytes of in that belong to this request, body included
+
+	arrived, granted, answered int64 // on the server's clock; 0 means not yet
+
+	body         requestBody
+	answer       answer
+	up           []byte // what was read from an HTTP upstream
+	resp         http1.Response
+	answerChunks http1.Chunked
+	waiter       queue.Waiter
+}
+
+var exchanges = sync.Pool{New: func() any {
+	return &Exchange{in: make([]byte, inSize), answer: answer{out: make([]byte, 0, inSize)}}
+}}
+
+func takeExchange(c *conn) *Exchange {
+	x := exchanges.Get().(*Exchange)
+	x.c = c
+	return x
+}
+
+// release gives x back as if it were new. Buffers that grew large go.
+func (x *Exchange) release() {
+	x.reset()
+	x.c, x.used, x.body.surplus = nil, 0, nil
+	if len(x.in) > keepMax {
+		x.in = make([]byte, inSize)
+	}
+	if cap(x.answer.out) > keepMax {
+		x.answer.out = make([]byte, 0, inSize)
+	}
+	if len(x.up) > keepMax {
+		x.up = nil
+	}
+	exchanges.Put(x)
+}
+
+// next prepares x for the next request on its connection. What came behind the
+// last one moves to the front.
+func (x *Exchange) next() {
+	x.used = copy(x.in, x.in[x.taken:x.used])
+	x.used += x.body.restore(x)
+	x.reset()
+}
+
+// reset forgets the request and its answer, not the bytes in x.in.
+func (x *Exchange) reset() {
+	x.head, x.taken, x.id = 0, 0, x.id[:0]
+	x.arrived, x.granted, x.answered = 0, 0, 0
+	x.body.reset()
+	x.answer.reset()
+}
+
+// Request returns the checked head of the request.
+func (x *Exchange) Request() *http1.Request { return &x.req }
+
+// Peer returns the client's address without the port; "" on a unix socket.
+func (x *Exchange) Peer() string { return x.c.peer }
+
+// Scheme returns "http" or "https".
+func (x *Exchange) Scheme() string { return x.c.scheme }
+
+// ID returns the request's id: the client's X-Request-Id if it is 1 to 128
+// characters of [A-Za-z0-9._-] (rule M7), else one of ours.
+func (x *Exchange) ID() string { return string(x.requestID()) }
+
+func (x *Exchange) requestID() []byte {
+	if len(x.id) > 0 {
+		return x.id
+	}
+	if v, n := http1.Find(x.req.Fields, http1.RequestID); n == 1 && validID(v) {
+		x.id = append(x.id, v...)
+		return x.id
+	}
+	x.c.requests++
+	x.id = append(x.id, x.c.srv.nonce...)
+	x.id = strconv.AppendUint(x.id, x.c.id, 36)
+	x.id = append(x.id, '-')
+	x.id = strconv.AppendUint(x.id, x.c.requests, 36)
+	return x.id
+}
+
+func validID(v []byte) bool {
+	if len(v) == 0 || len(v) > 128 {
+		return false
+	}
+	for _, b := range v {
+		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
+		if !letter && (b < '0' || b > '9') && b != '.' && b != '_' && b != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// Remaining returns the time until the request's deadline, at least a
+// nanosecond; 0 means that it has none.
+func (x *Exchange) Remaining() time.Duration {
+	d := x.c.srv.cfg.Timeout
+	if d == 0 {
+		return 0
+	}
+	return max(time.Duration(x.arrived-x.c.srv.now())+d, 1)
+}
+
+// OnInterrupt registers what is stopped when the client leaves, a time-out
+// strikes or the pod must end; nil takes it back. It returns why the request was
+// interrupted before, or nil; then i is not called any more.
+func (x *Exchange) OnInterrupt(i Interrupter) error { return x.c.guard.onInterrupt(i) }
+
+// waiting makes the place in the queue interruptible.
+type waiting Exchange
+
+func (w *waiting) Interrupt() { w.waiter.Cancel(w.c.guard.cause) } // called under guard.mu

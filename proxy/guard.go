@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// never is a moment that does not come, in nanoseconds on the server's clock.
+const never = math.MaxInt64
+
+// watchAfter is how long a request runs before we watch for its client leaving.
+// Short requests never pay for it.
+const watchAfter = int64(25 * time.Millisecond)
+
+type phase uint8
+
+const (
+	phaseIdle  phase = iota // no byte of a request yet
+	phaseHead               // a head has begun
+	phaseBody               // the body is read, before queueing
+	phaseRun                // queued or running
+	phaseClose              // the owner ends the connection under a deadline of its own
+)
+
+// guard knows when a connection must be looked at and how its work is stopped.
+// The owner moves it through the phases; the sweeper, the hang-up watcher and
+// the drain look at it from outside.
+type guard struct {
+	due atomic.Int64 // when the sweeper must look, on the server's clock
+
+	mu      sync.Mutex
+	phase   phase       // guarded by mu
+	since   int64       // guarded by mu: start of the phase
+	limit   int64       // guarded by mu: end of the phase, in phaseRun the latest start of the answer
+	total   int64       // guarded by mu: the request's deadline
+	watchAt int64       // guarded by mu
+	watched bool        // guarded by mu: known to the hang-up watcher
+	hungUp  bool        // guarded by mu: the client has ended its side
+	cause   error       // guarded by mu: why the work was stopped; the first cause stays
+	stop    Interrupter // guarded by mu: what to stop
+	c       *conn       // set once
+}
+
+// enter starts a phase that may last until limit.
+func (g *guard) enter(p phase, now, limit int64) {
+	g.mu.Lock()
+	g.begin(p, now, limit, never, never)
+	g.mu.Unlock()
+	g.setDue(limit)
+}
+
+// run starts phaseRun for one request. answerBy and total may be never.
+func (g *guard) run(now, answerBy, total int64) {
+	g.mu.Lock()
+	g.begin(phaseRun, now, answerBy, total, now+watchAfter)
+	g.mu.Unlock()
+	g.setDue(min(now+watchAfter, answerBy, total))
+}
+
+// begin forgets a time-out of the phase before, which struck too late to matter.
+func (g *guard) begin(p phase, now, limit, total, watchAt int64) {
+	g.phase, g.since, g.limit, g.total, g.watchAt = p, now, limit, total, watchAt
+	if g.cause != nil {
+		g.cause = nil
+		g.c.clearDeadlines()
+	}
+}
+
+// answerBy moves the latest start of the answer.
+func (g *guard) answerBy(limit int64) {
+	g.mu.Lock()
+	if g.cause == nil {
+		g.limit = limit
+	}
+	due := g.nextDue()
+	g.mu.Unlock()
+	g.setDue(due)
+}
+
+// settle ends a phase: the connection is idle, and may be so until limit. No
+// interruption happens after it. It returns what had interrupted the request, or
+// nil; deadlines of the connection are clear again.
+func (g *guard) settle(now, limit int64) error {
+	g.mu.Lock()
+	cause := g.cause
+	g.stop = nil
+	g.begin(phaseIdle, now, limit, never, never)
+	g.mu.Unlock()
+	g.setDue(limit)
+	return cause
+}
+
+// onInterrupt registers what an interruption stops. It returns the cause if the
+// request was interrupted before.
+func (g *guard) onInterrupt(i Interrupter) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stop = i
+	return g.cause
+}
+
+// interrupted returns the cause if the request was interrupted.
+func (g *guard) interrupted() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cause
+}
+
+// interrupt stops the request in progress and reports whether there was one.
+func (g *guard) interrupt(cause error) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase != phaseRun {
+		return false
+	}
+	g.interruptLocked(cause)
+	return true
+}
+
+func (g *guard) interruptLocked(cause error) {
+	if g.cause != nil {
+		return
+	}
+	g.cause = cause
+	g.limit, g.total, g.watchAt = never, never, never
+	if g.stop != nil {
+		g.stop.Interrupt()
+		g.stop = nil
+	}
+	g.c.unblock() // the owner may be writing to a client that does not read
+}
+
+// clientLeft is called by the hang-up watcher.
+func (g *guard) clientLeft() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hungUp = true
+	if g.phase == phaseRun {
+		g.interruptLocked(ErrClientGone)
+	}
+}
+
+// expire does what is due and returns when to look again.
+func (g *guard) expire(now int64) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.phase == phaseClose:
+	case g.phase != phaseRun:
+		if now >= g.limit && g.cause == nil {
+			g.cause = timeoutOf(g.phase)
+			g.limit = never
+			g.c.unblock()
+		}
+	case now >= g.total:
+		g.interruptLocked(ErrTimeout)
+	case now >= g.limit:
+		g.interruptLocked(ErrAnswerTimeout)
+	case now >= g.watchAt:
+		g.watchAt = never
+		g.lookAfterClient()
+	}
+	due := g.nextDue()
+	g.due.Store(due)
+	return due
+}
+
+func (g *guard) lookAfterClient() {
+	if g.hungUp {
+		g.interruptLocked(ErrClientGone)
+		return
+	}
+	if !g.watched {
+		g.watched = true
+		g.c.srv.hangups.add(g.c)
+	}
+}
+
+// shorten ends an idle phase early, at its start plus idle.
+func (g *guard) shorten(idle int64) {
+	g.mu.Lock()
+	if g.phase == phaseIdle {
+		g.limit = min(g.limit, g.since+idle)
+	}
+	due := g.nextDue()
+	g.mu.Unlock()
+	g.setDue(due)
+}
+
+func (g *guard) nextDue() int64 { return min(g.limit, g.total, g.watchAt) }
+
+func (g *guard) setDue(t int64) {
+	g.due.Store(t)
+	g.c.srv.sweeper.schedule(t)
+}
+
+func timeoutOf(p phase) error {
+	switch p {
+	case phaseHead:
+		return errHeadTimeout
+	case phaseBody:
+		return errBodyTimeout
+	default:
+		return errIdle
+	}
+}

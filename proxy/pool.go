@@ -1,0 +1,122 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// connectPause is how long to wait before asking again a function that refuses
+// connections, because it is starting.
+const connectPause, connectPauseMax = 2 * time.Millisecond, 50 * time.Millisecond
+
+// HTTPBackend runs requests on an HTTP/1.1 server: the function. It keeps its own
+// pool of connections, newest first; each carries one request at a time and is
+// checked before it is used again. Call CloseIdle when it is not needed any more.
+type HTTPBackend struct {
+	Network        string        // "tcp" or "unix"
+	Address        string        // host:port or path
+	ConnectTimeout time.Duration // how long a function that does not listen is waited for
+	MaxIdle        int           // most idle connections kept
+
+	mu     sync.Mutex
+	idle   []*upstream // guarded by mu; the newest is last
+	closed bool        // guarded by mu
+}
+
+// get takes the newest idle connection, or opens one. reused tells which.
+func (b *HTTPBackend) get(x *Exchange, fresh bool) (u *upstream, reused bool, err error) {
+	if !fresh {
+		b.mu.Lock()
+		if n := len(b.idle); n > 0 {
+			u = b.idle[n-1]
+			b.idle[n-1] = nil
+			b.idle = b.idle[:n-1]
+		}
+		b.mu.Unlock()
+		if u != nil {
+			return u, true, nil
+		}
+	}
+	u, err = b.dial(x)
+	return u, false, err
+}
+
+// put makes u the newest idle connection.
+func (b *HTTPBackend) put(u *upstream) {
+	b.mu.Lock()
+	keep := !b.closed && len(b.idle) < b.MaxIdle
+	if keep {
+		b.idle = append(b.idle, u)
+	}
+	b.mu.Unlock()
+	if !keep {
+		u.close()
+	}
+}
+
+// CloseIdle closes the idle connections; those in use close when they are done.
+func (b *HTTPBackend) CloseIdle() {
+	b.mu.Lock()
+	idle := b.idle
+	b.idle, b.closed = nil, true
+	b.mu.Unlock()
+	for _, u := range idle {
+		u.close()
+	}
+}
+
+// cancelFunc lets a context be interrupted.
+type cancelFunc context.CancelFunc
+
+func (c cancelFunc) Interrupt() { c() }
+
+// dial opens a connection. A refusal is asked again for ConnectTimeout: the
+// function may be starting.
+func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), b.ConnectTimeout)
+	defer cancel()
+	if err := x.OnInterrupt(cancelFunc(cancel)); err != nil {
+		return nil, err
+	}
+	nc, err := b.connect(ctx)
+	if cause := x.OnInterrupt(nil); cause != nil {
+		if err == nil {
+			_ = nc.Close()
+		}
+		return nil, cause
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errConnect, err)
+	}
+	return newUpstream(nc)
+}
+
+func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}}
+	d.KeepAlive = -1
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for pause := connectPause; ; pause = min(2*pause, connectPauseMax) {
+		nc, err := d.DialContext(ctx, b.Network, b.Address)
+		if err == nil || !starting(err) {
+			return nc, err
+		}
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// starting reports errors that end by themselves when the function is up.
+func starting(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
+}

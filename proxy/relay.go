@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// relayLength passes on a body whose length is declared.
+func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err error) {
+	left := x.resp.Length
+	n := min(int64(len(rest)), left)
+	surplus = rest[n:]
+	if left -= n; left > 0 {
+		x.answerStarted()
+	}
+	if _, err := x.Write(rest[:n]); err != nil {
+		return nil, err
+	}
+	if left >= spliceFrom {
+		moved, err := x.splice(u, left)
+		if err != nil {
+			return nil, err
+		}
+		left -= moved
+	}
+	for left > 0 {
+		n, err := u.nc.Read(x.up[:min(int64(len(x.up)), left)])
+		if err != nil {
+			return nil, cutBy(err)
+		}
+		left -= int64(n)
+		if _, err := x.Write(x.up[:n]); err != nil {
+			return nil, err
+		}
+	}
+	return surplus, x.Finish()
+}
+
+// splice moves n bytes from the function to the client inside the kernel, where
+// both are sockets. It reports how many it moved.
+func (x *Exchange) splice(u *upstream, n int64) (int64, error) {
+	client, ok := x.c.nc.(*net.TCPConn)
+	if !ok {
+		return 0, nil
+	}
+	if err := x.flush(); err != nil {
+		return 0, err
+	}
+	if err := x.c.limitStall(); err != nil {
+		return 0, ErrClientGone
+	}
+	moved, err := client.ReadFrom(&io.LimitedReader{R: u.nc, N: n})
+	x.answer.written += moved
+	x.answer.sent += moved
+	x.c.shard.BytesOut.Add(uint64(moved))
+	if err == nil && moved < n {
+		err = errCutAnswer
+	}
+	if err != nil && !errors.Is(err, errCutAnswer) {
+		err = spliceFailed(err)
+	}
+	return moved, err
+}
+
+// spliceFailed tells whose end failed.
+func spliceFailed(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && (op.Op == "write" || op.Op == "writeto") {
+		return ErrClientGone
+	}
+	return fmt.Errorf("%w: %w", errCutAnswer, err)
+}
+
+// relayChunked passes on a chunked body. Small chunks that came together go on as
+// one; a body that is here whole gets a length instead.
+func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err error) {
+	chunks := &x.answerChunks
+	chunks.Reset()
+	first := true
+	for {
+		payload, consumed, err := chunks.Decode(rest)
+		if err != nil {
+			return nil, http1.ErrAnswer
+		}
+		if done := chunks.Done(); done && first && len(chunks.Trailers()) == 0 {
+			x.answer.length = int64(payload)
+		} else if first {
+			x.answerStarted()
+		}
+		first = false
+		if _, err := x.Write(rest[:payload]); err != nil {
+			return nil, err
+		}
+		if chunks.Done() {
+			surplus = rest[consumed:]
+			break
+		}
+		n, err := u.nc.Read(x.up)
+		if err != nil {
+			return nil, cutBy(err)
+		}
+		rest = x.up[:n]
+	}
+	for _, t := range chunks.Trailers() {
+		if err := x.AddTrailer(t.Name, t.Value); err != nil {
+			return nil, err
+		}
+	}
+	return surplus, x.Finish()
+}
+
+// relayToClose passes on a body that ends with the function's connection.
+func (x *Exchange) relayToClose(u *upstream, rest []byte) error {
+	x.answer.length = unknownLength
+	x.answerStarted()
+	for {
+		if _, err := x.Write(rest); err != nil {
+			return err
+		}
+		n, err := u.nc.Read(x.up)
+		if errors.Is(err, io.EOF) {
+			return x.Finish()
+		}
+		if err != nil {
+			return cutBy(err)
+		}
+		rest = x.up[:n]
+	}
+}
+
+// cutBy is the function's connection ending inside an answer.
+func cutBy(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errCutAnswer
+	}
+	return fmt.Errorf("%w: %w", errCutAnswer, err)
+}

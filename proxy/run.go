@@ -1,0 +1,94 @@
+package proxy
+
+import (
+	"fmt"
+	"runtime/debug"
+)
+
+// run takes one request, whose head is parsed and whose body is whole or ready to
+// be streamed, from the queue to the last byte of its answer. It reports whether
+// the connection can carry another request.
+func (c *conn) run(x *Exchange) (keep bool) {
+	s := c.srv
+	x.arrived = s.now()
+	c.shard.Accepted.Add(1)
+	err := x.process()
+	end := s.now()
+	cause := c.guard.settle(end, end+s.idleTimeout.Load())
+	c.phase = phaseIdle
+	if x.answer.finished {
+		cause = nil // it struck too late to matter
+	} else if cause != nil {
+		err = cause
+	}
+	if err == nil && !x.answer.finished {
+		err = fmt.Errorf("%w: it was not finished", ErrBadAnswer)
+	}
+	if err != nil {
+		keep = x.fail(err)
+	} else {
+		keep = x.answer.keep && x.finishBody()
+	}
+	x.account(end, err)
+	return keep
+}
+
+// process waits for a slot, runs the request and gives the slot back, whatever
+// happens.
+func (x *Exchange) process() (err error) {
+	if err := x.acquire(); err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			x.c.srv.log.Error("request panicked", "request_id", x.ID(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			x.c.shard.Panics.Add(1)
+			err = errPanic
+		}
+		x.c.srv.queue.Release()
+	}()
+	return x.c.srv.backend.Do(x)
+}
+
+// acquire waits for a slot of the queue.
+func (x *Exchange) acquire() error {
+	s, g := x.c.srv, &x.c.guard
+	total, answerBy := int64(never), int64(never)
+	if s.cfg.Timeout > 0 {
+		total = x.arrived + int64(s.cfg.Timeout)
+	}
+	if s.queue.TryAcquire() {
+		x.granted = x.arrived
+		if s.cfg.AnswerTimeout > 0 {
+			answerBy = x.granted + int64(s.cfg.AnswerTimeout)
+		}
+		g.run(x.arrived, answerBy, total)
+		return nil
+	}
+	g.run(x.arrived, never, total)
+	x.waiter.Reset()
+	if err := g.onInterrupt((*waiting)(x)); err != nil {
+		return err
+	}
+	err := s.queue.Acquire(&x.waiter)
+	if err != nil {
+		return err
+	}
+	if err := g.onInterrupt(nil); err != nil { // it struck while the slot was being granted
+		s.queue.Release()
+		return err
+	}
+	x.granted = s.now()
+	x.extendAnswerTime(x.granted)
+	return nil
+}
+
+// extendAnswerTime lets the time for the start of the answer begin anew.
+func (x *Exchange) extendAnswerTime(now int64) {
+	if d := x.c.srv.cfg.AnswerTimeout; d > 0 {
+		x.c.guard.answerBy(now + int64(d))
+	}
+}
+
+// answerStarted ends the limit on the start of the answer.
+func (x *Exchange) answerStarted() { x.c.guard.answerBy(never) }

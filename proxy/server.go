@@ -1,0 +1,240 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// drainIdle is how long a connection may be idle while the server drains. A
+// client that is about to send its next request gets it answered.
+const drainIdle = time.Second
+
+// Parts are what a Server is made of. All but Statuses are required.
+type Parts struct {
+	Config   Config
+	Queue    *queue.Queue
+	Backend  Backend
+	Metrics  *metrics.Set
+	Log      *slog.Logger
+	Nonce    string   // part of every request id we give; different in every process
+	Statuses []Status // how errors of the Backend are answered; the first match wins, before our own table
+}
+
+// Server is the front door. Make it with New, run it once.
+type Server struct {
+	cfg      Config
+	limits   http1.Limits
+	queue    *queue.Queue
+	backend  Backend
+	metrics  *metrics.Set
+	log      *slog.Logger
+	nonce    string
+	statuses []Status
+	faults   faultLog
+	date     dateCache
+
+	sweeper     *sweeper
+	hangups     *hangups
+	conns       sync.WaitGroup
+	ids         atomic.Uint64
+	draining    atomic.Bool
+	idleTimeout atomic.Int64 // nanoseconds; shorter while draining
+}
+
+// New returns a Server that runs requests of the listeners given to Run.
+func New(p Parts) (*Server, error) {
+	if err := p.Config.Validate(); err != nil {
+		return nil, err
+	}
+	h, err := newHangups()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: p.Config, limits: http1.Limits{HeadBytes: p.Config.HeadBytes, Fields: p.Config.HeadFields},
+		queue: p.Queue, backend: p.Backend, metrics: p.Metrics, log: p.Log, nonce: p.Nonce + "-",
+		statuses: append(p.Statuses[:len(p.Statuses):len(p.Statuses)], statuses...),
+		sweeper:  newSweeper(), hangups: h,
+	}
+	s.faults.log = p.Log
+	s.idleTimeout.Store(int64(p.Config.IdleTimeout))
+	return s, nil
+}
+
+func (s *Server) now() int64 { return s.sweeper.now() }
+
+// ErrLost says that a drain ended with requests that had to be given up.
+var ErrLost = errors.New("requests were lost in the drain")
+
+// Run serves the listeners until ctx ends, then drains: it goes on accepting for
+// DrainDelay with answers that say Connection: close, closes the listeners, lets
+// requests end for DrainTimeout and interrupts the rest, in which case the error
+// is ErrLost. It closes the listeners and leaves no goroutine behind.
+func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
+	var accepting, watching sync.WaitGroup
+	watching.Go(s.hangups.run)
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		accepting.Go(func() {
+			if err := s.accept(l); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+		s.startDrain()
+		s.wait(s.cfg.DrainDelay)
+	case err = <-failed:
+		s.startDrain()
+	}
+	for _, l := range listeners {
+		_ = l.Close() // ends accept; its error would be of no use
+	}
+	accepting.Wait()
+	lost := s.finishDrain()
+	s.sweeper.end()
+	_ = s.hangups.close()
+	watching.Wait()
+	if err == nil && lost > 0 {
+		err = fmt.Errorf("%w: %d", ErrLost, lost)
+	}
+	return err
+}
+
+// wait lets d pass.
+func (s *Server) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	<-t.C
+}
+
+// accept takes connections until l is closed. Running out of descriptors or
+// memory ends nothing: it waits and tries again (rule L11).
+func (s *Server) accept(l net.Listener) error {
+	var pause time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.start(nc)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if !passing(err) {
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		}
+		if pause == 0 {
+			s.log.Warn("cannot accept connections for now", "err", err)
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.wait(pause)
+	}
+}
+
+func passing(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// start serves one connection in a goroutine of its own.
+func (s *Server) start(nc net.Conn) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		s.log.Error("connection without a socket", "type", fmt.Sprintf("%T", nc))
+		_ = nc.Close()
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	id := s.ids.Add(1)
+	c := &conn{srv: s, nc: nc, raw: raw, id: id, scheme: "http", fd: noSocket, shard: s.metrics.Shard(int(id % uint64(shards())))}
+	c.peer = peerOf(nc)
+	c.guard.c = c
+	c.guard.due.Store(never)
+	s.sweeper.add(c)
+	c.shard.ConnectionsOpened.Add(1)
+	s.conns.Add(1)
+	go c.serve()
+}
+
+// shards is how many parts the hot counters have: more only cost memory.
+func shards() int { return max(runtime.GOMAXPROCS(0), 1) }
+
+func peerOf(nc net.Conn) string {
+	a, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return strings.TrimPrefix(a.IP.String(), "::ffff:")
+}
+
+func (s *Server) forget(c *conn) {
+	s.sweeper.remove(c)
+	s.hangups.remove(c)
+	c.shard.ConnectionsClosed.Add(1)
+}
+
+// startDrain makes answers say Connection: close and idle connections end soon.
+func (s *Server) startDrain() {
+	s.draining.Store(true)
+	s.idleTimeout.Store(int64(drainIdle))
+	s.sweeper.each(func(c *conn) { c.guard.shorten(int64(drainIdle)) })
+}
+
+// finishDrain waits for the connections to end and returns how many requests had
+// to be interrupted.
+func (s *Server) finishDrain() (lost int) {
+	done := make(chan struct{})
+	go func() {
+		s.conns.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(s.cfg.DrainTimeout)
+	defer t.Stop()
+	select {
+	case <-done:
+		return 0
+	case <-t.C:
+	}
+	s.queue.Close()
+	s.sweeper.each(func(c *conn) {
+		if c.guard.interrupt(ErrDraining) {
+			lost++
+		}
+	})
+	t.Reset(drainIdle)
+	select {
+	case <-done:
+	case <-t.C:
+		s.sweeper.each(func(c *conn) { _ = c.nc.Close() })
+		<-done
+	}
+	return lost
+}

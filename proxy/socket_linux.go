@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// The calls below are raw: the sockets are non-blocking, so the scheduler need
+// not know of them. They return EAGAIN where the caller has to wait.
+
+// readSocket reads once from a non-blocking socket. n is 0 at end of stream.
+func readSocket(fd uintptr, p []byte) (n int, err syscall.Errno) {
+	for {
+		r, _, e := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if e == syscall.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
+	}
+}
+
+// writeSocket writes once to a non-blocking socket. A peer that is gone is
+// EPIPE, never a signal.
+func writeSocket(fd uintptr, p []byte) (n int, err syscall.Errno) {
+	for {
+		r, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			syscall.MSG_NOSIGNAL, 0, 0)
+		if e == syscall.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
+	}
+}
+
+// quiet reports whether nothing at all is waiting on an idle socket: no bytes
+// nobody asked for, no end of stream, no error (invariant P5).
+func quiet(fd uintptr) bool {
+	var b [1]byte
+	for {
+		_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+		if e != syscall.EINTR {
+			return e == syscall.EAGAIN
+		}
+	}
+}
+
+const tcpUserTimeout = 18 // TCP_USER_TIMEOUT; the syscall package does not name it
+
+// limitStall lets the kernel end a TCP connection whose peer has taken nothing
+// for the given time. Unlike a write deadline it measures progress: a slow
+// reader of a long answer is left alone (rule L4).
+func limitStall(fd uintptr, milliseconds int) error {
+	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, milliseconds)
+}

@@ -1,0 +1,230 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// upload sends a streamed request body to the function while its answer is read.
+type upload struct {
+	x    *Exchange
+	u    *upstream
+	done chan struct{} // closed at the end
+	err  error         // after done: why the body did not go whole
+}
+
+// doStreamed runs a request whose body is streamed. It is sent once, to a
+// connection of its own choosing, and never again.
+func (b *HTTPBackend) doStreamed(x *Exchange) error {
+	u, err := b.getQuiet(x)
+	if err != nil {
+		return err
+	}
+	if err := x.OnInterrupt(u); err != nil {
+		u.close()
+		return err
+	}
+	if err := x.send100(); err != nil {
+		u.close()
+		return err
+	}
+	head := x.appendRequest(x.answer.out[:0], b.Address)
+	x.answer.out = head[:0]
+	if _, err := u.nc.Write(head); err != nil {
+		u.close()
+		return x.upstreamFailed(err)
+	}
+	up := &upload{x: x, u: u, done: make(chan struct{})}
+	go up.run()
+	n, err := u.nc.Read(x.up)
+	if err != nil {
+		return x.uploadEnded(up, x.afterUpload(up, err))
+	}
+	reusable, err := x.relay(u, n)
+	if whole := up.stop(); !whole || err != nil {
+		reusable = false
+	}
+	if cause := x.OnInterrupt(nil); cause != nil || !reusable {
+		u.close()
+	} else {
+		b.put(u)
+	}
+	if err == nil && x.answer.finished {
+		return nil
+	}
+	return x.uploadEnded(up, err)
+}
+
+// getQuiet takes a connection that is surely open, or opens one.
+func (b *HTTPBackend) getQuiet(x *Exchange) (*upstream, error) {
+	for {
+		u, reused, err := b.get(x, false)
+		if err != nil || !reused {
+			return u, err
+		}
+		open := false
+		if err := u.raw.Control(func(fd uintptr) { open = quiet(fd) }); err == nil && open {
+			return u, nil
+		}
+		u.close()
+	}
+}
+
+// afterUpload ends an exchange whose answer could not be read.
+func (x *Exchange) afterUpload(up *upload, err error) error {
+	up.u.close()
+	up.stop()
+	return x.upstreamFailed(err)
+}
+
+// uploadEnded prefers the client's error to what it led to (rule R5).
+func (x *Exchange) uploadEnded(_ *upload, err error) error {
+	if x.body.err != nil {
+		return x.body.err
+	}
+	return err
+}
+
+// run sends the body. If the client fails, the function's connection is closed:
+// nothing cut may look whole. If the function does not take it, its answer may
+// still come, so the connection is left alone.
+func (p *upload) run() {
+	defer close(p.done)
+	err := p.send()
+	p.err = err
+	if p.x.body.err != nil {
+		p.u.close()
+		return
+	}
+	p.x.extendAnswerTime(p.x.c.srv.now())
+}
+
+func (p *upload) send() error {
+	x := p.x
+	x.extendAnswerTime(never / 2)
+	buf := make([]byte, keepMax+chunkRoom+2)
+	chunked := x.body.chunked
+	for {
+		n, err := x.ReadBody(buf[chunkRoom : chunkRoom+keepMax])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.limitStall(); err != nil {
+			return err
+		}
+		if _, err := p.u.nc.Write(frame(buf, n, chunked)); err != nil {
+			return err
+		}
+		if !chunked && x.body.left >= spliceFrom {
+			if err := p.splice(); err != nil {
+				return err
+			}
+		}
+	}
+	if !chunked {
+		return nil
+	}
+	_, err := p.u.nc.Write(appendLastChunk(buf[:0], x.Trailers()))
+	return err
+}
+
+// limitStall bounds the time a function may take nothing of its request.
+func (p *upload) limitStall() error {
+	d := p.x.c.srv.cfg.AnswerTimeout
+	if d == 0 {
+		return nil
+	}
+	return p.u.nc.SetWriteDeadline(time.Now().Add(d))
+}
+
+// frame returns the n bytes at buf[chunkRoom:], as one chunk if chunked.
+func frame(buf []byte, n int, chunked bool) []byte {
+	if !chunked {
+		return buf[chunkRoom : chunkRoom+n]
+	}
+	var line [chunkRoom]byte
+	size := http1.AppendChunkHeader(line[:0], n)
+	start := chunkRoom - len(size)
+	copy(buf[start:], size)
+	buf[chunkRoom+n], buf[chunkRoom+n+1] = '\r', '\n'
+	return buf[start : chunkRoom+n+2]
+}
+
+// chunkRoom is what the size line of a chunk may take.
+const chunkRoom = 16
+
+// splice moves most of the rest of the body inside the kernel. A client that
+// sends nothing for BodyTimeout is given up.
+func (p *upload) splice() error {
+	x := p.x
+	function, ok := p.u.nc.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	b := &x.body
+	for b.left > 0 {
+		if err := p.limitStall(); err != nil {
+			return err
+		}
+		if err := x.c.setReadDeadline(x.c.srv.cfg.BodyTimeout); err != nil {
+			return err
+		}
+		n, err := function.ReadFrom(&io.LimitedReader{R: x.c.nc, N: min(b.left, spliceMost)})
+		b.left -= n
+		b.total += n
+		x.c.shard.BytesIn.Add(uint64(n))
+		if err == nil && n > 0 {
+			continue
+		}
+		if timedOut(err) && n > 0 {
+			continue // slow, but alive
+		}
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "write" && !timedOut(err) {
+			return err
+		}
+		if err == nil {
+			err = io.EOF
+		}
+		_, err = x.bodyFailed(err)
+		return err
+	}
+	return nil
+}
+
+// spliceMost is the largest piece between two looks at the clock.
+const spliceMost = 4 << 20
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// stop ends the upload and reports whether the whole body had gone.
+func (p *upload) stop() (whole bool) {
+	select {
+	case <-p.done:
+	default:
+		_ = p.x.c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
+		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0))  // likewise
+		<-p.done
+		p.x.stopped()
+	}
+	return p.err == nil
+}
+
+// stopped forgets the error by which we ended the upload ourselves; what is left
+// of the body can still be read.
+func (x *Exchange) stopped() {
+	x.c.clearReadDeadline()
+	if errors.Is(x.body.err, errBodyTimeout) {
+		x.body.err = nil
+	}
+}
