@@ -45,7 +45,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		WriteTimeout:                 adminTimeout,
 		IdleTimeout:                  adminTimeout,
 		ReadBufferSize:               16 << 10, // the largest head
-		StreamRequestBody:            true, // so that a body is refused before it is read
+		StreamRequestBody:            true,     // so that a body is refused before it is read
 		DisablePreParseMultipartForm: true,
 		NoDefaultServerHeader:        true,
 		NoDefaultDate:                true, // fasthttp's own clock is a goroutine that never ends
