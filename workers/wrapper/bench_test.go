@@ -1,0 +1,132 @@
+package wrapper_test
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// bareLoop is the floor a Python worker is measured against: it reads and writes on the same pipes and does nothing else.
+const bareLoop = `
+import os
+def loop():
+    read, write = os.read, os.write
+    while True:
+        data = read(3, 65536)
+        if not data:
+            break
+        write(4, data)
+loop()
+`
+
+const hello = "def handle(req):\n    return 'hello'\n"
+
+// helloRequest is a request as a browser sends it; size bytes of body lie in it.
+func helloRequest(size int) []byte {
+	return request(7, "GET", "/hello", "a=b", make([]byte, size),
+		"user-agent", "Mozilla/5.0 (X11; Linux x86_64)", "accept", "text/html,application/xhtml+xml", "accept-language", "en",
+		"x-request-id", "7f3b1c9e", "x-forwarded-for", "192.0.2.7").bytes()
+}
+
+func BenchmarkBarePython(b *testing.B) {
+	path, err := python.interpreter()
+	require.NoError(b, err)
+	requestR, requestW := pipe(b)
+	answerR, answerW := pipe(b)
+	cmd := exec.Command(path, "-c", bareLoop)
+	cmd.ExtraFiles = []*os.File{requestR, answerW}
+	require.NoError(b, cmd.Start())
+	requestR.Close()
+	answerW.Close()
+	defer func() { requestW.Close(); answerR.Close(); _ = cmd.Wait() }()
+	roundTrips(b, cmd.Process.Pid, requestW, answerR, helloRequest(0))
+}
+
+func BenchmarkPythonHello(b *testing.B) {
+	for _, c := range []struct{ name, handler string }{
+		{"hello", hello},
+		{"header", "def handle(req):\n    return req.method + req.headers['user-agent']\n"},
+		{"json", "def handle(req):\n    return {'hello': req.path}\n"},
+		{"async", "async def handle(req):\n    return 'hello'\n"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := start(b, python, c.handler, options{})
+			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest(0))
+		})
+	}
+}
+
+// roundTrips writes a request and reads an answer, both blocking, with both ends on one core: a wake across cores costs more
+// than all that is measured here, and comes and goes with the scheduler.
+func roundTrips(b *testing.B, pid int, in, out *os.File, req []byte) {
+	b.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, one unix.CPUSet
+	require.NoError(b, unix.SchedGetaffinity(0, &before))
+	defer func() { _ = unix.SchedSetaffinity(0, &before) }() // as it was
+	one.Set(runtime.NumCPU() - 1)
+	require.NoError(b, unix.SchedSetaffinity(0, &one))
+	require.NoError(b, unix.SchedSetaffinity(pid, &one))
+	inFd, outFd := int(in.Fd()), int(out.Fd())
+	buf := make([]byte, 64<<10)
+	trip := func() {
+		if _, err := unix.Write(inFd, req); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := unix.Read(outFd, buf); err != nil || n == 0 {
+			b.Fatal(n, err)
+		}
+	}
+	for range 2000 {
+		trip()
+	}
+	for b.Loop() {
+		trip()
+	}
+}
+
+// BenchmarkPythonStart measures exec to READY (and, for the bare interpreter, exec to exit minus nothing: it has no READY).
+func BenchmarkPythonStart(b *testing.B) {
+	path, err := python.interpreter()
+	require.NoError(b, err)
+	for _, c := range []struct {
+		name string
+		args []string
+	}{{"bare/site", []string{"-c", "pass"}}, {"bare/nosite", []string{"-S", "-c", "pass"}}} {
+		b.Run(c.name, func(b *testing.B) {
+			cpu := time.Duration(0)
+			for b.Loop() {
+				cmd := exec.Command(path, c.args...)
+				require.NoError(b, cmd.Run())
+				cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			}
+			b.ReportMetric(float64(cpu.Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+	for _, c := range []struct {
+		name string
+		o    options
+	}{
+		{"worker/site", options{}},
+		{"worker/nosite", options{args: []string{"-S"}}},
+		{"worker/isolated", options{args: []string{"-I", "-S"}}},
+		{"worker/nosite/code", options{args: []string{"-S"}, asCode: "-c"}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			cpu := time.Duration(0)
+			for b.Loop() {
+				w := start(b, python, hello, c.o)
+				_ = w.cmd.Process.Kill() // READY is what is measured
+				<-w.exited
+				cpu += w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime()
+			}
+			b.ReportMetric(float64(cpu.Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		})
+	}
+}
