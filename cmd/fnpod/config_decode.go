@@ -17,7 +17,7 @@ var durationType = reflect.TypeFor[time.Duration]()
 
 // decode sets target, the value of a setting, from its text. The error says what is allowed.
 func decode(target reflect.Value, text string, tag *kong.Tag) error {
-	if v, ok := target.Addr().Interface().(textValue); ok {
+	if v, ok := reflect.TypeAssert[textValue](target.Addr()); ok {
 		return v.parse(text, tag)
 	}
 	switch {
@@ -36,16 +36,16 @@ func decode(target reflect.Value, text string, tag *kong.Tag) error {
 
 // encode is the reverse of decode.
 func encode(value reflect.Value, tag *kong.Tag) string {
-	if v, ok := value.Addr().Interface().(textValue); ok {
+	if v, ok := reflect.TypeAssert[textValue](value.Addr()); ok {
 		return v.String()
 	}
 	if tag.Type == "size" {
 		return formatSize(value.Int())
 	}
-	if words, ok := value.Interface().([]string); ok {
+	if words, ok := reflect.TypeAssert[[]string](value); ok {
 		return strings.Join(afterDashes(words), " ")
 	}
-	if d, ok := value.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](value); ok {
 		return formatDuration(d)
 	}
 	return fmt.Sprint(value.Interface())

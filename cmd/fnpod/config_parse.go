@@ -181,7 +181,7 @@ type checker interface{ check() error }
 
 // check notes what the command has to say about its settings, with value and origin.
 func (p *parser) check(ctx *kong.Context) {
-	command, ok := ctx.Selected().Target.Addr().Interface().(checker)
+	command, ok := reflect.TypeAssert[checker](ctx.Selected().Target.Addr())
 	if !ok {
 		return
 	}

@@ -117,8 +117,10 @@ func TestErrorsOfPackagesNameSettings(t *testing.T) {
 		HeadBytes: -1, HeadFields: -1, MaxBody: -1, BufferBody: -1, Connections: -1, HeadTimeout: -1, IdleTimeout: -1,
 		BodyTimeout: -1, WriteTimeout: -1, AnswerTimeout: -1, Timeout: -1, Forwarded: "?", DrainDelay: -1, DrainTimeout: -1,
 	}
-	workers := &workerSettings{Min: -1, Max: -1, IdleTimeout: -1, StartTimeout: -1, Timeout: -1, StopGrace: -1,
-		MaxRequests: -1, MaxRSS: -1, Concurrency: -1, Lane: -1}
+	workers := &workerSettings{
+		Min: -1, Max: -1, IdleTimeout: -1, StartTimeout: -1, Timeout: -1, StopGrace: -1, MaxRequests: -1, MaxRSS: -1,
+		Concurrency: -1, Lane: -1,
+	}
 	errs := leaves(errors.Join(negative.Validate(), queue.Config{Limit: -1, Depth: -1, MaxWait: -1}.Validate(), workers.check()))
 	require.Len(t, errs, 14+3+10)
 	for _, err := range errs {

@@ -215,7 +215,7 @@ func readable(path string) error {
 	if err != nil {
 		return reason(err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return reason(err)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"strings"
 )
 
@@ -41,7 +43,7 @@ func (inv *invocation) command(args []string) (runner, error) {
 		return nil, err
 	}
 	inv.warnings = inv.env.unknown(p.variables())
-	command, ok := ctx.Selected().Target.Addr().Interface().(runner)
+	command, ok := reflect.TypeAssert[runner](ctx.Selected().Target.Addr())
 	if !ok {
 		return nil, fmt.Errorf("command %s cannot be run", ctx.Selected().Name)
 	}
@@ -54,7 +56,7 @@ func (inv *invocation) noCommand() error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.parse([]string{"--help"}); err != nil && err != errHelp { //nolint:errorlint // parse returns it bare
+	if _, err := p.parse([]string{"--help"}); !errors.Is(err, errHelp) {
 		return err
 	}
 	return &exitError{code: exitUsage}

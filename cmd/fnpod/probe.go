@@ -95,7 +95,7 @@ func ask(ctx context.Context, u probeURL) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer resp.Body.Close() //nolint:errcheck // the answer has been read as far as we want it
+	defer resp.Body.Close()
 	line := firstLine(resp)
 	if resp.StatusCode >= http.StatusBadRequest || resp.StatusCode < http.StatusOK {
 		return "", errors.New(line)

@@ -3,24 +3,126 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/workers"
 )
 
-var errNotWired = errors.New("this command is not wired yet")
-
-// Run serves the handler until ctx ends.
-func (c *serveCmd) Run(_ context.Context, inv *invocation) error {
-	inv.logger(c.Front.Log)
-	return errNotWired
+// Run serves the handler with warm workers until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
+	log := inv.logger(c.Front.Log)
+	p := &pod{log: log, settings: &c.Front, statuses: workerStatuses}
+	p.tuneProcessors() // before "auto" is read
+	config, err := c.config(inv)
+	if err != nil {
+		return err
+	}
+	config.Log = log
+	if c.Front.Queue.Limit == 0 {
+		c.Front.Queue.Limit = config.Max * config.Concurrency
+	}
+	p.function = &workersFunction{pool: workers.New(config), config: config}
+	err = p.run(ctx)
+	var init *workers.InitError
+	if errors.As(err, &init) {
+		log.Error("function did not start", "type", init.Type, "message", init.Message, "traceback", init.Traceback)
+		return &exitError{code: exitFailure}
+	}
+	return err
 }
 
-// Run starts the command and serves it until ctx ends.
-func (c *runCmd) Run(_ context.Context, inv *invocation) error {
-	inv.logger(c.Front.Log)
-	return errNotWired
+// config is the pool that the settings ask for.
+func (c *serveCmd) config(inv *invocation) (workers.Config, error) {
+	s := &c.Workers
+	handler, err := workers.ParseHandler(c.Handler.String())
+	if err != nil {
+		return workers.Config{}, &usageError{lines: []string{err.Error()}}
+	}
+	config := workers.DefaultConfig()
+	config.Handler = handler
+	config.Interpreter = s.Interpreter
+	config.Env = inv.env.forFunction()
+	config.Path, _ = inv.env.lookup("PATH")
+	config.Min, config.Max = s.Min, int(s.Max)
+	if config.Max == 0 {
+		config.Max = max(runtime.GOMAXPROCS(0), config.Min)
+	}
+	config.IdleTimeout, config.StartTimeout, config.Timeout, config.Grace = s.IdleTimeout, s.StartTimeout, s.Timeout, s.StopGrace
+	config.MaxRequests, config.MaxRSS = s.MaxRequests, s.MaxRSS
+	config.Concurrency, config.LaneBytes = s.Concurrency, int(s.Lane)
+	config.ClientGone = proxy.ErrClientGone
+	if err := config.Validate(); err != nil {
+		return workers.Config{}, &usageError{lines: []string{err.Error()}}
+	}
+	return config, nil
 }
 
-// Run serves the upstream until ctx ends.
-func (c *proxyCmd) Run(_ context.Context, inv *invocation) error {
-	inv.logger(c.Front.Log)
-	return errNotWired
+// workerStatuses says how errors of the pool are answered.
+var workerStatuses = []proxy.Status{
+	{Err: workers.ErrDied, Code: 502, Label: "worker_exit", Upstream: metrics.UpstreamWorkerExit},
+	{Err: workers.ErrProtocol, Code: 502, Label: "worker_protocol", Upstream: metrics.UpstreamWorkerProtocol},
+	{Err: workers.ErrTimeout, Code: 504, Label: "timeout", Upstream: metrics.UpstreamTimeout},
+	{Err: workers.ErrBadAnswer, Code: 502, Label: "malformed", Upstream: metrics.UpstreamMalformed},
+	{Err: workers.ErrNotReady, Code: 503, Label: "not_ready", Upstream: metrics.UpstreamConnect, RetryAfter: true},
+	{Err: workers.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, RetryAfter: true},
+	{Err: workers.ErrTooLarge, Code: 431, Label: "header_size", Reject: metrics.RejectHeaderSize},
+}
+
+// workersFunction is a pool of warm workers.
+type workersFunction struct {
+	pool   *workers.Pool
+	config workers.Config
+}
+
+// Do implements proxy.Backend.
+func (f *workersFunction) Do(x *proxy.Exchange) error { return f.pool.Do(x) }
+
+// Run implements function.
+func (f *workersFunction) Run(ctx context.Context) error { return f.pool.Run(ctx) }
+
+// Ready implements function.
+func (f *workersFunction) Ready() error {
+	select {
+	case <-f.pool.Ready():
+	default:
+		return errStarting
+	}
+	if f.pool.Health() != nil {
+		return errors.New("failing")
+	}
+	return nil
+}
+
+// Series implements function.
+func (f *workersFunction) Series(set *metrics.Set) {
+	gauge := func(state string, n func(workers.Stats) int) {
+		set.Func(metrics.Workers, func() float64 { return float64(n(f.pool.Stats())) }, state)
+	}
+	gauge("starting", func(s workers.Stats) int { return s.Starting })
+	gauge("idle", func(s workers.Stats) int { return s.Idle })
+	gauge("busy", func(s workers.Stats) int { return s.Busy })
+	gauge("stopping", func(s workers.Stats) int { return s.Leaving })
+	set.Func(metrics.WorkersLimit, func() float64 { return float64(f.config.Max) })
+	set.Func(metrics.WorkerStarts, func() float64 { return float64(f.pool.Stats().Starts) })
+	set.Func(metrics.WorkersRecycled, func() float64 { return float64(f.pool.Stats().Ends[workers.ReasonRecycled]) })
+	for r := range workers.ReasonIdle {
+		set.Func(metrics.WorkerDeaths, func() float64 { return float64(f.pool.Stats().Ends[r]) }, r.String())
+	}
+}
+
+// Status implements function.
+func (f *workersFunction) Status() any {
+	s := f.pool.Stats()
+	ends := map[string]uint64{}
+	for r := range workers.Reasons {
+		ends[r.String()] = s.Ends[r]
+	}
+	return map[string]any{
+		"handler": f.config.Handler.String(), "language": f.config.Handler.Language(),
+		"min": f.config.Min, "max": f.config.Max,
+		"starting": s.Starting, "idle": s.Idle, "busy": s.Busy, "leaving": s.Leaving, "waiting": s.Waiting,
+		"starts": s.Starts, "failures": s.Failures, "requests": s.Requests, "failed": s.Failed, "ends": ends,
+	}
 }

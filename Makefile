@@ -1,0 +1,61 @@
+# Everything there is to do with this repository; `make help` lists it.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build test check fuzz bench docs image image-test clean
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+
+LINT_VERSION := v2.15.0
+LINT         := bin/golangci-lint-$(LINT_VERSION)
+
+HANDLER   ?= examples/python/handler.py  # what make run serves
+IMAGE     ?= fnpod                       # what make image is called
+FUZZTIME  ?= 10s                         # how long make fuzz runs each target
+TESTFLAGS ?=                             # more flags of go test
+BENCH     ?= .                           # which benchmarks make bench runs
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## build, and serve the Python example on :8080 (admin port :8081)
+	@scripts/need go python3
+	@$(MAKE) --no-print-directory build
+	@echo "try: curl http://localhost:8080/   and: curl http://localhost:8081/metrics"
+	@exec bin/fnpod serve $(strip $(HANDLER)) --log-format text --drain-delay 0s
+
+build: ## the static binary, bin/fnpod
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
+
+test: ## all tests, with the race detector and in random order; installs what they need
+	@scripts/need go gcc git python3 node curl nginx wrk nghttp
+	@scripts/test $(TESTFLAGS)
+
+check: $(LINT) ## what a linter can find
+	go vet ./...
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv bin/golangci-lint $@
+
+fuzz: ## every fuzz target for FUZZTIME
+	@scripts/fuzz $(strip $(FUZZTIME))
+
+bench: ## the benchmarks of all packages; bench/README.md has those against other servers
+	go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem ./...
+
+docs: ## write the generated documents again
+	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update
+
+image: build ## the image fnpod, around bin/fnpod
+	DOCKER_BUILDKIT=0 docker build --target local -t $(strip $(IMAGE)) .
+
+image-test: build ## run the image and a function image for real; needs root
+	@scripts/need docker dockerd curl python3
+	@scripts/image-test
+
+clean: ## remove what was built
+	rm -rf bin

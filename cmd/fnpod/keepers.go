@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// keep starts what runs from before the first request until after the last: the admin port and the duties of a
+// process that has children.
+func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
+	if admin != nil {
+		server := &metrics.Server{Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log}
+		g.Go(func() error { return server.Run(ctx, admin) })
+	}
+	reaper := p.adopt()
+	g.Go(func() error {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGCHLD)
+		defer signal.Stop(signals)
+		reaper.Signals = signals
+		return reaper.Run(ctx)
+	})
+}
+
+// adopt makes us the parent of orphans and keeps our own memory and descriptors from the function.
+func (p *pod) adopt() *watchdog.Reaper {
+	for what, err := range map[string]error{
+		"subreaper":   p.subreaper(),
+		"descriptors": watchdog.SealFiles(),
+		"undumpable":  watchdog.SetUndumpable(),
+	} {
+		if err != nil {
+			p.log.Warn("cannot protect the pod", "what", what, "err", err)
+		}
+	}
+	reaper := &watchdog.Reaper{Log: p.log}
+	p.metrics.Func(metrics.OrphansReaped, func() float64 { return float64(reaper.Reaped()) })
+	return reaper
+}
+
+func (p *pod) subreaper() error {
+	if os.Getpid() == 1 {
+		return nil
+	}
+	return watchdog.SetSubreaper()
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// maxIdle is how many idle connections to the function are kept.
+const maxIdle = 1024
+
+// Run starts the command and serves it until ctx ends, or the command does.
+func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
+	log := inv.logger(c.Front.Log)
+	f, err := c.process(inv, log)
+	if err != nil {
+		return err
+	}
+	p := &pod{log: log, settings: &c.Front, function: f}
+	return exitWithFunction(p.run(ctx))
+}
+
+// processFunction is a long-lived process of ours that speaks HTTP.
+type processFunction struct {
+	*proxy.HTTPBackend
+	supervisor *watchdog.Supervisor
+}
+
+func (c *runCmd) process(inv *invocation, log *slog.Logger) (*processFunction, error) {
+	s, argv := &c.Function, c.argv()
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return nil, &usageError{lines: []string{fmt.Sprintf("command %s: %v", argv[0], reason(err))}}
+	}
+	probe, err := watchdog.ParseProbe(c.probe())
+	if err != nil {
+		return nil, err
+	}
+	env := inv.env.forFunction()
+	if port := s.Upstream.port(); port != "" {
+		env = append(env, "PORT="+port)
+	}
+	return &processFunction{
+		HTTPBackend: &proxy.HTTPBackend{
+			Network: s.Upstream.network, Address: s.Upstream.address, MaxIdle: maxIdle, ConnectTimeout: 10 * time.Second,
+		},
+		supervisor: &watchdog.Supervisor{
+			Process:      watchdog.Config{Path: path, Args: argv, Env: env, Stdin: nil, Grace: s.StopGrace, Log: log},
+			Probe:        probe,
+			StartTimeout: s.StartTimeout, ExitWithChild: s.Restart == "never", Log: log,
+		},
+	}, nil
+}
+
+// probe is the ready probe with the upstream filled in.
+func (c *runCmd) probe() string {
+	s := &c.Function
+	if s.ReadyProbe.kind != "tcp" {
+		return s.ReadyProbe.String()
+	}
+	if s.Upstream.network == "unix" {
+		return "unix:" + s.Upstream.address
+	}
+	return "tcp:" + s.Upstream.address
+}
+
+// Run implements function.
+func (f *processFunction) Run(ctx context.Context) error {
+	defer f.CloseIdle()
+	return f.supervisor.Run(ctx)
+}
+
+// Ready implements function.
+func (f *processFunction) Ready() error {
+	if !f.supervisor.Ready() {
+		return errStarting
+	}
+	return nil
+}
+
+// Signal passes a signal on to the function.
+func (f *processFunction) Signal(s syscall.Signal) error { return f.supervisor.Signal(s) }
+
+// Series implements function.
+func (f *processFunction) Series(set *metrics.Set) {
+	set.Func(metrics.FunctionUp, func() float64 { return oneIf(f.supervisor.Ready()) })
+	set.Func(metrics.FunctionRestarts, func() float64 { return float64(f.supervisor.Status().Restarts) })
+}
+
+// Status implements function.
+func (f *processFunction) Status() any {
+	s := f.supervisor.Status()
+	doc := map[string]any{"state": s.State.String(), "pid": s.Pid, "restarts": s.Restarts, "exits": s.Exits}
+	if s.Exits > 0 {
+		doc["last_exit"] = s.LastExit.String()
+	}
+	return doc
+}
+
