@@ -52,6 +52,8 @@ type Server struct {
 	ids         atomic.Uint64
 	draining    atomic.Bool
 	idleTimeout atomic.Int64 // nanoseconds; shorter while draining
+	hurry       chan struct{}
+	hurryOnce   sync.Once
 }
 
 // New returns a Server that runs requests of the listeners given to Run.
@@ -67,7 +69,7 @@ func New(p Parts) (*Server, error) {
 		cfg: p.Config, limits: http1.Limits{HeadBytes: p.Config.HeadBytes, Fields: p.Config.HeadFields},
 		queue: p.Queue, backend: p.Backend, metrics: p.Metrics, log: p.Log, nonce: p.Nonce + "-",
 		statuses: append(p.Statuses[:len(p.Statuses):len(p.Statuses)], statuses...),
-		sweeper:  newSweeper(), hangups: h,
+		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
 	s.faults.log = p.Log
 	s.idleTimeout.Store(int64(p.Config.IdleTimeout))
@@ -116,14 +118,21 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	return err
 }
 
-// wait lets d pass.
+// Hurry makes a drain, in progress or to come, lose no time: nothing more can be
+// answered, because the function is gone. Any goroutine may call it, at any time.
+func (s *Server) Hurry() { s.hurryOnce.Do(func() { close(s.hurry) }) }
+
+// wait lets d pass, or less when there is a hurry.
 func (s *Server) wait(d time.Duration) {
 	if d <= 0 {
 		return
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
-	<-t.C
+	select {
+	case <-t.C:
+	case <-s.hurry:
+	}
 }
 
 // accept takes connections until l is closed. Running out of descriptors or
@@ -221,6 +230,7 @@ func (s *Server) finishDrain() (lost int) {
 	select {
 	case <-done:
 		return 0
+	case <-s.hurry:
 	case <-t.C:
 	}
 	s.queue.Close()
