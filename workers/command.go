@@ -1,0 +1,138 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// command is what is started for each worker.
+type command struct {
+	path    string
+	args    []string
+	env     []string
+	dir     string
+	wrapper *os.File // nil: the program needs none
+}
+
+// prepare finds the program and puts the wrapper where workers can read it.
+func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	path, err := cfg.program()
+	if err != nil {
+		return err
+	}
+	c.path, c.dir = path, cfg.Dir
+	if c.dir == "" && cfg.Handler.File != "" {
+		c.dir = filepath.Dir(cfg.Handler.File)
+	}
+	c.env = append(c.env, cfg.Env...)
+	c.env = append(c.env,
+		fmt.Sprintf("FNPOD_WORKER_PROTOCOL=%d-%d", protocolVersion, protocolVersion),
+		"FNPOD_WORKER_FDS=3,4",
+		"FNPOD_WORKER_HANDLER="+cfg.Handler.String(),
+		fmt.Sprintf("FNPOD_WORKER_CONCURRENCY=%d", cfg.Concurrency),
+	)
+	if cfg.LaneBytes > 0 {
+		c.env = append(c.env, fmt.Sprintf("FNPOD_WORKER_LANE=5,%d,%d", cfg.LaneBytes, cfg.LaneBytes))
+	}
+	if len(cfg.Command) > 0 {
+		c.args = append([]string{c.path}, cfg.Command[1:]...)
+		return nil
+	}
+	l := cfg.Handler.language()
+	if isScript(c.path) {
+		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
+	}
+	c.args = append(append([]string{c.path}, l.args...), wrapperPath)
+	c.wrapper, err = wrapperFile(l.wrapper)
+	return err
+}
+
+func (c *command) close() error {
+	if c.wrapper == nil {
+		return nil
+	}
+	return c.wrapper.Close()
+}
+
+// program returns the path of what is to be started.
+func (c Config) program() (string, error) {
+	if len(c.Command) > 0 {
+		path, err := lookPath(c.Command[0], c.Path)
+		if err != nil {
+			return "", fmt.Errorf("workers-command: %w", err)
+		}
+		return path, nil
+	}
+	l := c.Handler.language()
+	if l == nil {
+		return "", fmt.Errorf("handler %q: unknown extension: allowed are %s", c.Handler.File, extensions())
+	}
+	name := c.Interpreter
+	if name == "" {
+		name = l.program
+	}
+	path, err := lookPath(name, c.Path)
+	if err != nil {
+		return "", fmt.Errorf("workers-interpreter: %w", err)
+	}
+	return path, nil
+}
+
+// interpreterBehind asks an interpreter that is a script, as version managers
+// install them, for the program it runs: each start through the script would cost
+// several times the interpreter's own start. Without an answer the script is used.
+func interpreterBehind(ctx context.Context, script string, l *language, env []string, log *slog.Logger) string {
+	path, err := askInterpreter(ctx, script, l, env)
+	if err == nil {
+		path, err = lookPath(path, "")
+	}
+	if err != nil {
+		log.Warn("interpreter behind script not found", "script", script, "err", err)
+		return script
+	}
+	return path
+}
+
+func askInterpreter(ctx context.Context, script string, l *language, env []string) (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = r.Close() }() // only read
+	p, err := watchdog.Start(watchdog.Config{
+		Path:   script,
+		Args:   append([]string{script}, l.own...),
+		Env:    env,
+		Extra:  []*os.File{w},
+		Output: func(watchdog.Line) {},
+	})
+	err = errors.Join(err, w.Close())
+	if err != nil {
+		return "", err
+	}
+	defer context.AfterFunc(ctx, p.Kill)()
+	<-p.Done()
+	if err := r.SetReadDeadline(past); err != nil { // a grandchild may hold the other end
+		return "", err
+	}
+	if e := p.Exit(); e.Status() != 0 {
+		return "", fmt.Errorf("%s: %v", script, e)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, 4096))
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return "", err
+	}
+	path := strings.TrimSpace(string(b))
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%s: no path but %q", script, path)
+	}
+	return path, nil
+}

@@ -1,0 +1,101 @@
+package workers
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+)
+
+// Config says which function to run and how many workers run it. The zero value
+// is not usable; start from DefaultConfig and set Handler. All sizes are bytes.
+type Config struct {
+	Handler     Handler // the function, see ParseHandler
+	Interpreter string  // program that runs it; empty: the language's own name, looked up in Path
+	// Command replaces interpreter and built-in wrapper: a program, found in Path,
+	// and its arguments, that speaks the worker protocol itself. Handler is handed
+	// to it as it is, and may be empty.
+	Command []string
+	Env     []string // the complete environment of the workers, apart from FNPOD_WORKER_*
+	Path    string   // where programs are looked up, like $PATH
+	Dir     string   // working directory; empty: the folder of the handler's file
+
+	Min         int           // workers kept even without work; 0: the first request starts one
+	Max         int           // most workers, successors of recycled ones aside
+	IdleTimeout time.Duration // workers above Min end after as long without work; 0: never
+
+	StartTimeout time.Duration // from start to ready
+	Timeout      time.Duration // longest run of one request; 0: only its own deadline counts
+	ClientGrace  time.Duration // time a function has to finish after its client left; 0: killed at once
+	Grace        time.Duration // time a worker has to end when it is told to
+
+	// ClientGone is the cause, as an Exchange reports it, after which ClientGrace
+	// applies. After any other interruption the worker is killed at once. nil: after
+	// every interruption.
+	ClientGone error
+
+	MaxRequests int   // a worker is replaced after about as many requests; 0: never
+	MaxRSS      int64 // a worker that is larger between requests is replaced; 0: no limit
+	LaneBytes   int   // size of each window of the body lane; 0: no lane
+	Concurrency int   // requests that one worker runs at once
+
+	Log *slog.Logger // nil: no log
+}
+
+// DefaultConfig returns one to as many workers as there are processors for us.
+func DefaultConfig() Config {
+	return Config{
+		Path:         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		Min:          1,
+		Max:          runtime.GOMAXPROCS(0),
+		IdleTimeout:  time.Minute,
+		StartTimeout: time.Minute,
+		ClientGrace:  5 * time.Second,
+		Grace:        5 * time.Second,
+		LaneBytes:    1 << 20,
+		Concurrency:  1,
+	}
+}
+
+// page is a multiple of every page size in use.
+const page = 64 << 10
+
+// Validate reports every value that cannot work, joined into one error.
+func (c Config) Validate() error {
+	var errs []error
+	between := func(name string, v, low, high int64) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("%s %d: allowed are %d to %d", name, v, low, high))
+		}
+	}
+	atLeast := func(name string, d, low time.Duration) {
+		if d < low {
+			errs = append(errs, fmt.Errorf("%s %v: must be at least %v", name, d, low))
+		}
+	}
+	between("workers-max", int64(c.Max), 1, 4096)
+	between("workers-min", int64(c.Min), 0, int64(max(c.Max, 1)))
+	atLeast("workers-idle-timeout", c.IdleTimeout, 0)
+	atLeast("workers-start-timeout", c.StartTimeout, time.Millisecond)
+	atLeast("workers-timeout", c.Timeout, 0)
+	atLeast("workers-client-grace", c.ClientGrace, 0)
+	atLeast("workers-grace", c.Grace, 0)
+	between("workers-max-requests", int64(c.MaxRequests), 0, 1<<40)
+	between("workers-max-rss", c.MaxRSS, 0, 1<<50)
+	between("workers-lane-bytes", int64(c.LaneBytes), 0, 64<<20)
+	if c.LaneBytes%page != 0 {
+		errs = append(errs, fmt.Errorf("workers-lane-bytes %d: must be a multiple of %d", c.LaneBytes, page))
+	}
+	if c.Concurrency != 1 {
+		errs = append(errs, fmt.Errorf("workers-concurrency %d: only 1 is supported", c.Concurrency))
+	}
+	if len(c.Command) == 0 {
+		errs = append(errs, c.Handler.validate())
+	}
+	if c.Dir != "" && !filepath.IsAbs(c.Dir) {
+		errs = append(errs, fmt.Errorf("workers-dir %q: must be an absolute path", c.Dir))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,20 @@
+// Package workers runs functions in warm processes: a pool of language workers,
+// each with the function loaded, that get one request after the other.
+//
+// The life of a request, in the order of the code:
+//
+//	Pool.Do            take an idle worker, newest first, or wait in line       pool.go, line.go
+//	worker.serve       arm the deadline, register for interruption              serve.go
+//	worker.request     write the REQUEST frame: head, and body or body lane     request.go, lane.go
+//	worker.next        park on the answer pipe, take frames apart               channel.go, frame.go
+//	worker.answer      hand status, fields and body to the Exchange             answer.go
+//	Pool.release       worker idle again, handed to the next in line, or buried pool.go
+//
+// The life of a worker: Pool.tend decides how many there are (scale.go), nurse
+// starts one and waits for its end (nurse.go, start.go), language.go and
+// wrapper.go say which program that is. The bytes between the two processes are
+// described in docs/worker-protocol.md.
+//
+// A worker that breaks the protocol, overstays a deadline or dies is killed with
+// its process group and replaced. It takes its own request with it and no other.
+package workers

@@ -1,0 +1,50 @@
+package workers
+
+import (
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// Exchange is what a worker needs of one request and its answer. It is used by
+// the goroutine that called Do and by no other. Nothing of it is kept after Do.
+type Exchange interface {
+	// Request returns the checked head.
+	Request() *http1.Request
+	// ID returns the request's id: 1 to 128 characters without control bytes.
+	ID() string
+	// Peer returns the client's address without port.
+	Peer() string
+	// Scheme returns "http" or "https".
+	Scheme() string
+	// Remaining returns the time until the request's deadline; 0 means none.
+	Remaining() time.Duration
+
+	// Body returns the body if it is whole in memory.
+	Body() (whole []byte, ok bool)
+	// ReadBody reads a body that is not; io.EOF, with n == 0, only at its true end.
+	ReadBody(p []byte) (int, error)
+
+	// OnInterrupt registers what is called once, from another goroutine, when the
+	// client leaves, a time-out strikes or the pod must end. It returns the cause if
+	// that happened already. OnInterrupt(nil) takes it back and returns the cause if
+	// it had struck; no call is under way or follows when it has returned.
+	OnInterrupt(i Interrupter) error
+
+	// Respond starts the answer; length -1 means unknown.
+	Respond(status int, length int64)
+	// AddField adds a field before the first Write or Finish; an illegal name or
+	// value is an error.
+	AddField(name, value []byte) error
+	// Write writes bytes of the answer's body.
+	Write(p []byte) (int, error)
+	// AddTrailer adds a trailer to an answer of unknown length.
+	AddTrailer(name, value []byte) error
+	// Finish ends the answer.
+	Finish() error
+}
+
+// Interrupter is what an Exchange calls to stop the work on it. Interrupt neither
+// blocks nor calls back into the Exchange. It is an alias so that other packages
+// can have the same interface without importing this one.
+type Interrupter = interface{ Interrupt() }

@@ -1,0 +1,153 @@
+package workers
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fnpod/fnpod/workers/wrapper"
+)
+
+// Handler names the function that workers run.
+type Handler struct {
+	File     string // absolute path
+	Function string // empty: the language's default
+}
+
+// language is a language we have a wrapper for.
+type language struct {
+	name       string
+	extensions []string
+	program    string   // interpreter, unless configured
+	args       []string // between the program and the wrapper's path
+	own        []string // arguments that print the interpreter's real path to fd 3
+	wrapper    string   // source
+}
+
+// languages are tried in order; the first with the file's extension is taken.
+func languages() []*language { return []*language{&python} }
+
+var python = language{
+	name:       "python",
+	extensions: []string{".py"},
+	program:    "python3",
+	own:        []string{"-c", "import os, sys; os.write(3, os.fsencode(sys.executable))"},
+	wrapper:    wrapper.Python,
+}
+
+// ParseHandler reads FILE[:function]. The file must exist, be readable and have
+// the extension of a language we know.
+func ParseHandler(spec string) (Handler, error) {
+	file, function := spec, ""
+	if i := strings.LastIndexByte(spec, ':'); i > strings.LastIndexByte(spec, '/') {
+		file, function = spec[:i], spec[i+1:]
+		if function == "" {
+			return Handler{}, fmt.Errorf("handler %q: no function name after the colon", spec)
+		}
+	}
+	if file == "" {
+		return Handler{}, fmt.Errorf("handler %q: no file name", spec)
+	}
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return Handler{}, fmt.Errorf("handler %q: %w", spec, err)
+	}
+	h := Handler{File: file, Function: function}
+	return h, h.validate()
+}
+
+// String returns the handler as workers are told: FILE:function, or FILE:.
+func (h Handler) String() string {
+	if h.File == "" {
+		return ""
+	}
+	return h.File + ":" + h.Function
+}
+
+// Language returns the name of the language that the file's extension stands for;
+// empty if we know none.
+func (h Handler) Language() string {
+	if l := h.language(); l != nil {
+		return l.name
+	}
+	return ""
+}
+
+func (h Handler) language() *language {
+	for _, l := range languages() {
+		if slices.Contains(l.extensions, filepath.Ext(h.File)) {
+			return l
+		}
+	}
+	return nil
+}
+
+func (h Handler) validate() error {
+	switch {
+	case h.File == "":
+		return errors.New("handler: no file given")
+	case !filepath.IsAbs(h.File) || strings.ContainsRune(h.File+h.Function, 0):
+		return fmt.Errorf("handler %q: must be an absolute path", h.File)
+	}
+	info, err := os.Stat(h.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("handler %q: no such file", h.File)
+	case err != nil:
+		return fmt.Errorf("handler %q: %w", h.File, err)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("handler %q: not a regular file", h.File)
+	case h.language() == nil:
+		return fmt.Errorf("handler %q: unknown extension %q: allowed are %s", h.File, filepath.Ext(h.File), extensions())
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, h.File, unix.R_OK, unix.AT_EACCESS); err != nil {
+		return fmt.Errorf("handler %q: cannot be read: %w", h.File, err)
+	}
+	return nil
+}
+
+func extensions() string {
+	var all []string
+	for _, l := range languages() {
+		all = append(all, l.extensions...)
+	}
+	return strings.Join(all, ", ")
+}
+
+// lookPath finds a program in a list of folders like $PATH.
+func lookPath(program, path string) (string, error) {
+	if strings.ContainsRune(program, '/') {
+		return filepath.Abs(program)
+	}
+	for _, dir := range filepath.SplitList(path) {
+		if !filepath.IsAbs(dir) {
+			continue // never run what happens to lie in the working directory
+		}
+		file := filepath.Join(dir, program)
+		info, err := os.Stat(file)
+		if err == nil && info.Mode().IsRegular() && unix.Access(file, unix.X_OK) == nil {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("%s: not found in %s", program, path)
+}
+
+// isScript reports whether a program is a script, as the shims of version
+// managers are; they cost more time than the interpreter itself.
+func isScript(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }() // only read
+	var magic [2]byte
+	_, err = io.ReadFull(f, magic[:])
+	return err == nil && string(magic[:]) == "#!"
+}

@@ -1,0 +1,67 @@
+package workers
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// outputLine makes a log record of a line of standard output or standard error.
+func (w *worker) outputLine(l watchdog.Line) {
+	attrs := make([]slog.Attr, 0, 5)
+	attrs = append(attrs, slog.String("stream", l.Stream.String()))
+	if len(l.Text) > 0 || l.Dropped == 0 {
+		attrs = append(attrs, slog.String("line", string(l.Text)))
+	}
+	if id := w.request.get(); id != "" {
+		attrs = append(attrs, slog.String("request_id", id))
+	}
+	if l.Cut {
+		attrs = append(attrs, slog.Bool("cut", true))
+	}
+	if l.Dropped > 0 {
+		attrs = append(attrs, slog.Int64("dropped_bytes", l.Dropped))
+	}
+	w.log.LogAttrs(context.Background(), slog.LevelInfo, "function output", attrs...)
+}
+
+// logFrame makes a log record of a LOG frame. What the function calls its facts
+// stays apart from ours.
+func (w *worker) logFrame(f *frame) {
+	level := levelOf(f.code)
+	if !w.log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("line", string(f.body))}
+	if f.id != 0 && f.id == w.id {
+		attrs = append(attrs, slog.String("request_id", w.request.get()))
+	}
+	var fields []any
+	for meta := f.meta; len(meta) > 0; {
+		name, value, rest, ok := cutPair(meta)
+		if !ok {
+			break
+		}
+		fields = append(fields, slog.String(string(name), string(value)))
+		meta = rest
+	}
+	if len(fields) > 0 {
+		attrs = append(attrs, slog.Group("fields", fields...))
+	}
+	w.log.LogAttrs(context.Background(), level, "function log", attrs...)
+}
+
+// levelOf translates the code of a LOG frame.
+func levelOf(code uint16) slog.Level {
+	switch code {
+	case 0:
+		return slog.LevelDebug
+	case 1:
+		return slog.LevelInfo
+	case 2:
+		return slog.LevelWarn
+	default:
+		return slog.LevelError
+	}
+}

@@ -1,0 +1,165 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// healthyLife is how long a worker has to live, without a request, for its end
+// not to count as a failed start.
+const healthyLife = 10 * time.Second
+
+// nurse sees one worker through from its start to its end.
+func (p *Pool) nurse(ctx context.Context, w *worker) {
+	defer p.nurses.Done()
+	err := w.start(ctx)
+	if err == nil {
+		p.joined(w)
+		select {
+		case <-w.proc.Done():
+		case <-w.retire:
+			w.leave()
+		}
+	}
+	if w.ended != nil {
+		<-w.ended
+	}
+	p.gone(ctx, w, err)
+}
+
+// joined takes a worker that is ready.
+func (p *Pool) joined(w *worker) {
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.idleSince, w.spent = now, now
+	p.initError = nil
+	if !p.wasReady {
+		p.wasReady = true
+		close(p.ready)
+	}
+	p.look()
+	old := w.replaces
+	switch {
+	case old == nil:
+	case old.state == busy && p.closed == nil:
+		old.successor = w
+		w.state = idle // but not among the idle ones
+		return
+	default:
+		w.replaces = nil
+		if old.state == idle {
+			p.removeIdle(old)
+			p.retire(old, ReasonRecycled)
+		}
+	}
+	p.place(w)
+}
+
+// gone takes a worker off the books whose process has ended.
+func (p *Pool) gone(ctx context.Context, w *worker, err error) {
+	p.mu.Lock()
+	delete(p.workers, w)
+	p.removeIdle(w)
+	if next := w.successor; next != nil {
+		w.successor, next.replaces = nil, nil
+		p.place(next)
+	}
+	if w.replaces != nil && w.replaces.successor == w {
+		w.replaces.successor = nil
+	}
+	for other := range p.workers {
+		if other.replaces == w {
+			other.replaces = nil
+		}
+	}
+	w.state = leaving
+	p.judge(ctx, w, err)
+	w.owners--
+	buried := w.owners == 0
+	p.mu.Unlock()
+	if buried {
+		w.bury()
+	}
+	p.look()
+}
+
+// judge counts the end of a worker, tells of it, and decides when the next one
+// may be started. It needs mu.
+func (p *Pool) judge(ctx context.Context, w *worker, err error) {
+	if ctx.Err() != nil && err != nil {
+		p.stats.Ends[ReasonStopped]++
+		return
+	}
+	if err != nil {
+		p.stats.Failures++
+		p.stats.Ends[ReasonStart]++
+		p.startFailed(w, err)
+		return
+	}
+	r := w.reasonOfDeath()
+	if r == ReasonSignaled && p.oom.next() {
+		r = ReasonOOM
+	}
+	p.stats.Ends[r]++
+	if r >= ReasonIdle {
+		w.log.Info("worker stopped", "pid", w.proc.Pid(), "reason", r.String())
+		return
+	}
+	w.log.Warn("worker died", "pid", w.proc.Pid(), "reason", r.String(), "exit", w.proc.Exit().String(),
+		"request_id", w.request.get(), "requests", w.served)
+	if w.served > 0 || time.Since(w.born) >= healthyLife {
+		p.failures, p.notBefore = 0, 0
+		return
+	}
+	p.backOff()
+}
+
+// startFailed handles a start that led to nothing. It needs mu.
+func (p *Pool) startFailed(w *worker, err error) {
+	init := new(InitError)
+	if !errors.As(err, &init) {
+		init.Type, init.Message = "Exec", err.Error()
+	}
+	p.initError = init
+	if !p.wasReady {
+		select {
+		case p.fatal <- init:
+		default: // one is enough
+		}
+		return
+	}
+	p.backOff()
+	w.log.Error("worker did not start", "type", init.Type, "message", init.Message, "traceback", init.Traceback,
+		"failures", p.failures, "retry_in", time.Duration(p.notBefore-p.now()).Round(time.Millisecond).String())
+	if err := p.hopeless(); err != nil {
+		p.dismissLine(err)
+	}
+}
+
+// leave lets the worker finish what it does on its own account and end; the
+// grace time limits that.
+func (w *worker) leave() {
+	w.limit.set(w.pool.now() + max(int64(w.pool.cfg.Grace), 1))
+	err := w.ch.send(appendFrame(w.frames[:0], typeDrain, 0, 0, nil))
+	err = errors.Join(err, w.ch.closeInput())
+	for err == nil || errors.Is(err, errInputClosed) {
+		if err = w.park(); err == nil {
+			err = w.asides()
+		}
+	}
+	if !errors.Is(err, ErrProtocol) {
+		<-w.proc.Done()
+	}
+	w.proc.Kill()
+}
+
+func (p *Pool) removeIdle(w *worker) {
+	for i, other := range p.idle {
+		if other == w {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			return
+		}
+	}
+}

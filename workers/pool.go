@@ -1,0 +1,316 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Pool keeps workers ready and gives each request to one of them. Do and the
+// questions about its state may be called by any goroutine, before and while Run
+// runs.
+type Pool struct {
+	cfg   Config
+	log   *slog.Logger
+	base  time.Time     // zero of the pool's clock
+	ready chan struct{} // closed when the first worker is ready
+	kick  chan struct{} // makes Run look at what is to do
+	fatal chan error    // the function does not start: Run ends
+
+	command command
+	nurses  sync.WaitGroup
+	oom     oomCounter // used by nurses under mu
+
+	mu        sync.Mutex
+	workers   map[*worker]struct{} // guarded by mu: all whose process is not gone
+	idle      []*worker            // guarded by mu: newest last
+	line      line                 // guarded by mu
+	numbers   int                  // guarded by mu: workers started so far
+	full      bool                 // guarded by mu: no more workers allowed
+	wasReady  bool                 // guarded by mu: ready is closed
+	failures  int                  // guarded by mu: starts in a row that led to nothing
+	notBefore int64                // guarded by mu: next start
+	initError *InitError           // guarded by mu: of the last start; nil if it worked
+	closed    error                // guarded by mu: why there are no workers any more
+	stats     Stats                // guarded by mu: only the counters
+}
+
+// New returns a pool that has no workers yet. The Config must be valid.
+func New(c Config) *Pool {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Pool{
+		cfg:     c,
+		log:     log,
+		base:    time.Now(),
+		ready:   make(chan struct{}),
+		kick:    make(chan struct{}, 1),
+		fatal:   make(chan error, 1),
+		workers: make(map[*worker]struct{}),
+	}
+}
+
+// now is the pool's clock, in nanoseconds; never 0.
+func (p *Pool) now() int64 { return int64(time.Since(p.base)) + 1 }
+
+// Run starts workers and keeps their number right until ctx ends; then it lets
+// those that are busy finish within the grace time, kills what is left and
+// returns nil when all processes are gone. If the function fails to start before
+// any worker was ready, it returns an *InitError. It may be called once.
+func (p *Pool) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := p.command.prepare(ctx, &p.cfg, p.log)
+	if err == nil {
+		p.oom.next()
+		err = p.keep(ctx)
+	}
+	cancel()
+	p.stop(err)
+	return errors.Join(err, p.command.close())
+}
+
+// keep looks after the workers until ctx or the pool ends.
+func (p *Pool) keep(ctx context.Context) error {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	rounds := time.NewTicker(tick)
+	defer rounds.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-p.fatal:
+			return err
+		case <-p.kick:
+		case <-t.C:
+		case <-rounds.C:
+			p.inspect()
+		}
+		t.Reset(p.tend(ctx))
+	}
+}
+
+// stop sends everybody home and waits for the end of all processes.
+func (p *Pool) stop(err error) {
+	p.mu.Lock()
+	p.closed = ErrClosed
+	if err != nil {
+		p.closed = fmt.Errorf("%w: %w", ErrNotReady, err)
+	}
+	p.dismissLine(p.closed)
+	for w := range p.workers {
+		if w.state == idle {
+			p.retire(w, ReasonStopped)
+		}
+	}
+	p.idle = nil
+	p.mu.Unlock()
+	last := time.AfterFunc(p.cfg.Grace, p.killAll)
+	defer last.Stop()
+	p.nurses.Wait()
+}
+
+func (p *Pool) killAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.workers {
+		if w.state != starting { // these are killed by the end of their context
+			w.kill(ReasonStopped)
+		}
+	}
+}
+
+// Ready returns a channel that is closed when the first worker is ready.
+func (p *Pool) Ready() <-chan struct{} { return p.ready }
+
+// Health returns nil if a request would find a worker, or one that can be
+// started, and otherwise why not.
+func (p *Pool) Health() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed != nil {
+		return p.closed
+	}
+	for w := range p.workers {
+		if w.state == idle || w.state == busy {
+			return nil
+		}
+	}
+	switch {
+	case p.initError != nil:
+		return fmt.Errorf("%w: %w", ErrNotReady, p.initError)
+	case p.cfg.Min > 0:
+		return fmt.Errorf("%w: still starting", ErrNotReady)
+	}
+	return nil
+}
+
+// Do runs one request on a worker, waiting for one if all are busy. With an
+// error the answer is incomplete or was not begun; an error of the Exchange or a
+// cause of interruption is returned as it is. When Do returns, nothing works on
+// the request any more.
+func (p *Pool) Do(x Exchange) error {
+	for {
+		w, err := p.take(x)
+		if err != nil {
+			return err
+		}
+		again, err := p.lend(w, x)
+		if !again {
+			return err
+		}
+	}
+}
+
+// lend runs a request on a worker and takes the worker back on every path.
+func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
+	whole := false
+	defer func() {
+		if !whole { // a panic: nobody knows where the conversation stands
+			w.kill(ReasonCanceled)
+		}
+		w.call = call{}
+		p.release(w)
+	}()
+	again, err = w.serve(x)
+	whole = true
+	return again, err
+}
+
+// take returns the worker that was busy last, or waits for one.
+func (p *Pool) take(x Exchange) (*worker, error) {
+	p.mu.Lock()
+	if err := p.hopeless(); err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	if n := len(p.idle); n > 0 && p.line.n == 0 {
+		w := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.engage(w)
+		p.mu.Unlock()
+		return w, nil
+	}
+	t := tickets.Get().(*ticket)
+	p.line.push(t, p.now())
+	full := p.full
+	p.mu.Unlock()
+	if !full {
+		p.look()
+	}
+	return p.await(x, t)
+}
+
+// failuresToGiveUp is the number of failed starts in a row after which requests
+// are refused instead of waiting for the next try.
+const failuresToGiveUp = 5
+
+// hopeless returns why no worker is expected soon. It needs mu.
+func (p *Pool) hopeless() error {
+	if p.closed != nil {
+		return p.closed
+	}
+	if p.failures < failuresToGiveUp || p.initError == nil {
+		return nil
+	}
+	for w := range p.workers {
+		if w.state == idle || w.state == busy {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrNotReady, p.initError)
+}
+
+// engage makes w run a request. It needs mu.
+func (p *Pool) engage(w *worker) {
+	w.state = busy
+	w.owners++
+	w.served++
+	w.engaged = p.stats.Requests
+	p.stats.Requests++
+}
+
+// release takes w back from a request.
+func (p *Pool) release(w *worker) {
+	now := p.now()
+	p.mu.Lock()
+	w.owners--
+	if w.state == busy && w.killReason() == Reasons && !w.dead.Load() {
+		w.idleSince, w.spent = now, now
+		p.place(w)
+	} else {
+		w.state = leaving
+	}
+	buried := w.owners == 0
+	p.mu.Unlock()
+	if buried {
+		w.bury()
+	}
+}
+
+// place finds the next use for a worker that is ready and has nothing to do. It
+// needs mu.
+func (p *Pool) place(w *worker) {
+	if w.retiring {
+		return
+	}
+	w.state = idle
+	switch {
+	case p.closed != nil:
+		p.retire(w, ReasonStopped)
+		return
+	case w.successor != nil:
+		next := w.successor
+		w.successor, next.replaces = nil, nil
+		p.retire(w, ReasonRecycled)
+		p.place(next)
+		return
+	case p.aged(w) && !w.recycle:
+		w.recycle = true
+		p.look()
+	}
+	if p.line.n > 0 {
+		p.engage(w)
+		p.line.call(w, nil)
+		return
+	}
+	i := len(p.idle)
+	for i > 0 && p.idle[i-1].idleSince > w.idleSince {
+		i--
+	}
+	p.idle = slices.Insert(p.idle, i, w)
+}
+
+// retire lets a worker that has nothing to do end. It needs mu; the worker is not
+// among the idle ones any more.
+func (p *Pool) retire(w *worker, r Reason) {
+	if w.retiring {
+		return
+	}
+	w.state = leaving
+	w.retiring = true
+	w.killed.CompareAndSwap(0, int32(r)+1)
+	close(w.retire)
+}
+
+// dismissLine sends all who wait away. It needs mu.
+func (p *Pool) dismissLine(err error) {
+	for p.line.n > 0 {
+		p.line.call(nil, err)
+	}
+}
+
+// look makes Run look at what is to do.
+func (p *Pool) look() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}

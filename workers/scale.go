@@ -1,0 +1,225 @@
+package workers
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"time"
+)
+
+const (
+	tick       = time.Second
+	growAfter  = int64(5 * time.Millisecond) // a request waits as long before a worker is added for it
+	firstPause = 100 * time.Millisecond
+	mostPause  = 30 * time.Second
+	punchAfter = int64(time.Minute)
+)
+
+// tend starts the workers that are missing and ends those that are too many. It
+// returns when to look again.
+func (p *Pool) tend(ctx context.Context) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	p.retireIdle(now)
+	wait := int64(tick)
+	n, inFlight := p.counts()
+	p.full = n >= p.cfg.Max
+	if now < p.notBefore {
+		return time.Duration(min(wait, p.notBefore-now))
+	}
+	missing := max(p.cfg.Min-n, 0)
+	if unserved := p.line.n - inFlight; unserved > missing && !p.full {
+		if age := now - p.line.first.since; age >= growAfter || n == 0 {
+			missing = min(unserved, p.cfg.Max-n)
+		} else {
+			wait = min(wait, growAfter-age)
+		}
+	}
+	room := runtime.GOMAXPROCS(0) - inFlight // starts are bound by the processor
+	for ; missing > 0 && room > 0; room-- {
+		p.spawn(ctx, nil)
+		missing--
+		n++
+	}
+	if old := p.toReplace(); old != nil && room > 0 {
+		p.spawn(ctx, old)
+	}
+	p.full = n >= p.cfg.Max
+	return time.Duration(wait)
+}
+
+// counts returns how many workers there are, without those that leave and those
+// that will replace another, and how many are being started. It needs mu.
+func (p *Pool) counts() (n, inFlight int) {
+	for w := range p.workers {
+		if w.replaces == nil && !w.retiring {
+			n++
+		}
+		if w.state == starting {
+			inFlight++
+		}
+	}
+	return n, inFlight
+}
+
+// spawn starts a worker; its nurse does the rest. It needs mu.
+func (p *Pool) spawn(ctx context.Context, replaces *worker) {
+	p.numbers++
+	p.stats.Starts++
+	w := &worker{
+		pool:     p,
+		number:   p.numbers,
+		log:      p.log.With("worker", p.numbers),
+		owners:   1,
+		replaces: replaces,
+		retire:   make(chan struct{}),
+	}
+	w.lifetime = lifetime(p.cfg.MaxRequests)
+	w.limit.init(p.now, w.overdue)
+	p.workers[w] = struct{}{}
+	p.nurses.Add(1)
+	go p.nurse(ctx, w)
+}
+
+// lifetime spreads n by a tenth in each direction, so that workers that were
+// started together are not all replaced together.
+func lifetime(n int) int {
+	if n < 10 {
+		return n
+	}
+	return n - n/10 + rand.IntN(n/5+1)
+}
+
+// aged reports whether w should be replaced. It needs mu.
+func (p *Pool) aged(w *worker) bool {
+	return w.lifetime > 0 && w.served >= w.lifetime ||
+		p.cfg.MaxRSS > 0 && w.rss > p.cfg.MaxRSS ||
+		w.wantsRecycling.Load()
+}
+
+// toReplace returns a worker whose successor should be started; one at a time. It
+// needs mu.
+func (p *Pool) toReplace() *worker {
+	var old *worker
+	for w := range p.workers {
+		if w.replaces != nil {
+			return nil
+		}
+		if w.recycle && w.state != leaving && (old == nil || w.number < old.number) {
+			old = w
+		}
+	}
+	return old
+}
+
+// retireIdle ends workers that had nothing to do for long, oldest first. It needs
+// mu.
+func (p *Pool) retireIdle(now int64) {
+	if p.cfg.IdleTimeout == 0 {
+		return
+	}
+	n, _ := p.counts()
+	for n > p.cfg.Min && len(p.idle) > 0 && now-p.idle[0].idleSince >= int64(p.cfg.IdleTimeout) {
+		w := p.idle[0]
+		p.idle = append(p.idle[:0], p.idle[1:]...)
+		p.retire(w, ReasonIdle)
+		n--
+	}
+}
+
+// backOff sets the pause before the next start: doubled with each failure, and
+// spread, so that pods that fail together do not all try again together. It needs
+// mu.
+func (p *Pool) backOff() {
+	pause := mostPause
+	if p.failures < 9 {
+		pause = min(firstPause<<p.failures, mostPause)
+	}
+	p.failures++
+	pause = pause/2 + rand.N(pause/2+1)
+	p.notBefore = p.now() + int64(pause)
+}
+
+// inspect looks after workers beside the requests: what idle ones write and how
+// large they are, and that no busy one waits for us to read.
+func (p *Pool) inspect() {
+	now := p.now()
+	var resting, measured []*worker
+	p.mu.Lock()
+	for w := range p.workers {
+		switch {
+		case w.state == busy && w.seen == w.engaged+1:
+			w.ch.wake() // the same request as at the last look
+		case w.state == busy:
+			w.seen = w.engaged + 1
+		}
+		if w.state == idle || w.state == busy {
+			measured = append(measured, w)
+		}
+	}
+	for i := 0; i < len(p.idle); i++ {
+		if w := p.idle[i]; now-w.idleSince >= int64(tick) {
+			resting = append(resting, w)
+			w.state = busy // until it is put back
+			w.owners++
+		}
+	}
+	p.idle = p.idle[len(resting):] // oldest first: these are at the front
+	p.mu.Unlock()
+	for _, w := range resting {
+		p.check(w, now)
+	}
+	if p.cfg.MaxRSS > 0 {
+		p.measure(measured)
+	}
+}
+
+// check looks at the pipe and the lane of a worker that is idle.
+func (p *Pool) check(w *worker, now int64) {
+	came, err := w.ch.poll()
+	for came && err == nil {
+		if err = w.asides(); err == nil {
+			came, err = w.ch.poll()
+		}
+	}
+	switch {
+	case err != nil:
+		w.broken(err)
+	case w.lane != nil && now-w.idleSince >= punchAfter:
+		if err := w.lane.punch(); err != nil {
+			w.log.Warn("memory of idle worker not given back", "err", err)
+		}
+	}
+	p.putBack(w)
+}
+
+// putBack is release for a worker that was not used: it stays as old as it was.
+func (p *Pool) putBack(w *worker) {
+	p.mu.Lock()
+	w.owners--
+	if w.killReason() == Reasons && !w.dead.Load() {
+		p.place(w)
+	} else {
+		w.state = leaving
+	}
+	buried := w.owners == 0
+	p.mu.Unlock()
+	if buried {
+		w.bury()
+	}
+}
+
+// measure reads how much memory workers use. One that is too large is replaced.
+func (p *Pool) measure(ws []*worker) {
+	for _, w := range ws {
+		size := residentBytes(w.proc.Pid())
+		p.mu.Lock()
+		w.rss = size
+		if w.state == idle && p.aged(w) && !w.recycle {
+			w.recycle = true
+			p.look()
+		}
+		p.mu.Unlock()
+	}
+}

@@ -1,0 +1,103 @@
+package workers
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+const (
+	// settleTime is what a worker has, after its answer, to read what was being
+	// written to it.
+	settleTime = time.Second
+	// closeTime is how long a worker that closed a pipe may take to end by itself.
+	closeTime = 250 * time.Millisecond
+	// deathTime is how long a request waits for the end of its worker.
+	deathTime = 2 * time.Second
+)
+
+// settle ends a request that the worker is through with: it has to have read what
+// was being written to it, and to have said nothing more.
+func (w *worker) settle() {
+	if !w.limit.set(0) {
+		w.kill(ReasonTimeout) // the limit struck this moment
+		return
+	}
+	if w.ch.writing.Load() {
+		w.limit.set(w.pool.now() + int64(settleTime))
+	}
+	err := w.asides()
+	for err == nil && w.ch.writing.Load() {
+		if err = w.park(); err == nil {
+			err = w.asides()
+		}
+	}
+	w.ch.queued = nil // for a request that is over
+	if !w.limit.set(0) {
+		w.kill(ReasonTimeout)
+		return
+	}
+	if err != nil {
+		w.broken(err)
+	}
+}
+
+// broken returns when a worker that cannot be used again is dead.
+func (w *worker) broken(err error) {
+	if errors.Is(err, ErrProtocol) {
+		w.log.Warn("worker broke the protocol", "request_id", w.request.get(), "err", err)
+	}
+	closed := errors.Is(err, io.EOF) || errors.Is(err, errInputClosed)
+	if closed && w.awaitDeath(closeTime) {
+		return
+	}
+	w.kill(ReasonProtocol)
+	w.awaitDeath(deathTime)
+}
+
+// awaitDeath waits for the end of the process.
+func (w *worker) awaitDeath(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.proc.Done():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// lost says what became of a request whose worker is dead.
+func (w *worker) lost(err, cause error) (again bool, _ error) {
+	if w.call.cause != nil {
+		return false, w.call.cause
+	}
+	if w.ch.withdraw() {
+		return true, err
+	}
+	switch w.killReason() {
+	case ReasonTimeout:
+		if cause != nil {
+			return false, cause
+		}
+		return false, fmt.Errorf("%w: function stopped", ErrTimeout)
+	case ReasonStopped:
+		return false, ErrClosed
+	case ReasonProtocol:
+		if errors.Is(err, ErrProtocol) {
+			return false, err
+		}
+		return false, fmt.Errorf("%w: it closed its pipe", ErrProtocol)
+	default:
+		return w.unseen(), fmt.Errorf("%w: %v", ErrDied, w.proc.Exit())
+	}
+}
+
+// unseen reports whether the dead worker has not read any of the request. What
+// waits in a pipe is read in order, so nothing was taken if at least as much is
+// left as was written. Only then may another worker run the request (rule R4).
+func (w *worker) unseen() bool {
+	c := &w.call
+	return !c.touched && !c.heard && w.ch.unread() >= w.ch.wrote
+}

@@ -1,0 +1,140 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// start begins the worker's process and returns when it has loaded the function.
+// If that fails the process is dead, and the error an *InitError unless there was
+// none.
+func (w *worker) start(ctx context.Context) error {
+	if err := w.launch(); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { w.kill(ReasonStopped) })()
+	w.limit.set(w.pool.now() + int64(w.pool.cfg.StartTimeout))
+	err := w.greet()
+	if !w.limit.set(0) && err == nil {
+		err = io.EOF
+	}
+	if err == nil {
+		w.loaded.Store(true)
+		return nil
+	}
+	return w.stillborn(err)
+}
+
+// launch starts the process with our pipes.
+func (w *worker) launch() error {
+	ch, reads, writes, err := newChannel()
+	if err != nil {
+		return err
+	}
+	w.ch = ch
+	defer func() { _ = errors.Join(reads.Close(), writes.Close()) }() // the worker has its own
+	c := &w.pool.command
+	extra := []*os.File{reads, writes, nil, c.wrapper} // no file: that descriptor is closed
+	if size := w.pool.cfg.LaneBytes; size > 0 {
+		if w.lane, err = newLane(size); err != nil {
+			return err
+		}
+		extra[2] = w.lane.file
+	}
+	w.born = time.Now()
+	w.proc, err = watchdog.Start(watchdog.Config{
+		Path:   c.path,
+		Args:   c.args,
+		Env:    c.env,
+		Dir:    c.dir,
+		Extra:  extra,
+		Output: w.outputLine,
+		Grace:  w.pool.cfg.Grace,
+		Log:    w.log,
+	})
+	if err != nil {
+		return err
+	}
+	w.ended = make(chan struct{})
+	go w.watch()
+	return nil
+}
+
+// greet takes the frames up to READY.
+func (w *worker) greet() error {
+	hello := false
+	for {
+		f, ok, err := w.ch.take()
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			if err := w.park(); err != nil {
+				return err
+			}
+			continue
+		}
+		if known, err := w.aside(&f); known || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		switch {
+		case f.typ == typeHello && !hello:
+			hello = true
+			if f.code != protocolVersion {
+				return fmt.Errorf("%w: version %d, ours is %d", ErrProtocol, f.code, protocolVersion)
+			}
+		case f.typ == typeReady && hello:
+			w.log.Info("worker ready", "pid", w.proc.Pid(), "start", time.Since(w.born).Round(time.Microsecond).String(),
+				"init_ms", lookup(f.meta, "init_ms"))
+			return nil
+		case f.typ == typeInitError:
+			return &InitError{Type: lookup(f.meta, "type"), Message: lookup(f.meta, "message"), Traceback: string(f.body)}
+		default:
+			return fmt.Errorf("%w: frame of type %#02x before READY", ErrProtocol, uint8(f.typ))
+		}
+	}
+}
+
+// stillborn ends a process that did not become ready and says why.
+func (w *worker) stillborn(err error) error {
+	init := new(InitError)
+	told := errors.As(err, &init)
+	if (told || errors.Is(err, io.EOF)) && w.awaitDeath(closeTime) {
+		if !told {
+			return w.unready()
+		}
+		return init
+	}
+	struck := w.killReason() == ReasonStart
+	w.kill(ReasonStart)
+	<-w.proc.Done()
+	switch {
+	case told:
+		return init
+	case struck:
+		return &InitError{Type: "StartTimeout",
+			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout)}
+	case errors.Is(err, io.EOF):
+		return &InitError{Type: "Protocol", Message: "closed its pipe before it was ready"}
+	default:
+		return &InitError{Type: "Protocol", Message: err.Error()}
+	}
+}
+
+// unready describes a process that ended before it was ready.
+func (w *worker) unready() *InitError {
+	if w.killReason() == ReasonStart {
+		return &InitError{Type: "StartTimeout",
+			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout)}
+	}
+	return &InitError{Type: "Exited", Message: fmt.Sprintf("%v before the function was ready", w.proc.Exit())}
+}

@@ -1,0 +1,183 @@
+package workers
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// state is where a worker is in its life.
+type state uint8
+
+const (
+	starting state = iota // not ready yet
+	idle                  // waits for a request
+	busy                  // runs one
+	leaving               // was told to end, or was killed
+)
+
+// Reason says why a worker ended. It is a closed list, for metrics.
+type Reason uint8
+
+// Reasons for the end of a worker. Those before ReasonIdle are faults.
+const (
+	ReasonExited   Reason = iota // it ended by itself
+	ReasonSignaled               // a signal that was not ours
+	ReasonOOM                    // the kernel, out of memory
+	ReasonTimeout                // killed: the request's deadline or the run limit passed
+	ReasonCanceled               // killed: the request was given up
+	ReasonProtocol               // killed: it broke the protocol
+	ReasonStart                  // it did not become ready
+	ReasonIdle                   // not needed: idle time-out
+	ReasonRecycled               // replaced: age, size, or its own wish
+	ReasonStopped                // the pool ended
+	Reasons                      // number of reasons
+)
+
+var reasons = [Reasons]string{
+	"exited", "signaled", "oom", "timeout", "canceled", "protocol", "start", "idle", "recycled", "stopped",
+}
+
+// String returns the label.
+func (r Reason) String() string {
+	if r >= Reasons {
+		return ""
+	}
+	return reasons[r]
+}
+
+// worker is one process with the function loaded. What a request needs belongs to
+// the goroutine that runs it, one at a time.
+type worker struct {
+	pool   *Pool
+	number int
+	log    *slog.Logger
+	ch     *channel
+	lane   *lane // nil: none
+	proc   *watchdog.Process
+	ended  chan struct{} // closed when the process has ended; nil: it was never started
+	born   time.Time
+
+	// guarded by pool.mu
+	state     state
+	owners    int     // who still uses ch and lane: its nurse, a request
+	idleSince int64   // on the pool's clock
+	served    int     // requests
+	recycle   bool    // to be replaced
+	successor *worker // ready, waits for us to be idle
+	replaces  *worker // started as its successor
+	retire    chan struct{}
+	retiring  bool   // retire is closed
+	rss       int64  // bytes, as last measured
+	lifetime  int    // requests after which it is replaced; 0: none
+	engaged   uint64 // number of its last request among the pool's
+	seen      uint64 // engaged+1 at the last inspection
+
+	// The request in flight.
+	id     uint32
+	frames []byte // what is written next
+	call   call
+	spent  int64 // idle since, as serve needs it; on the pool's clock
+
+	limit          limit
+	loaded         atomic.Bool  // READY was received
+	interrupted    atomic.Bool  // Interrupt was called
+	abandoned      atomic.Bool  // the answer is not wanted any more
+	dead           atomic.Bool  // the process has ended
+	killed         atomic.Int32 // reason + 1 of the first kill
+	wantsRecycling atomic.Bool  // by flag in an answer
+
+	request requestID
+}
+
+// Interrupt makes the goroutine that runs the request look up.
+func (w *worker) Interrupt() {
+	w.interrupted.Store(true)
+	w.ch.wake()
+}
+
+// kill ends the worker and its process group at once. The first reason stays.
+func (w *worker) kill(r Reason) {
+	w.killed.CompareAndSwap(0, int32(r)+1)
+	w.proc.Kill()
+}
+
+// killReason returns why we killed the worker; Reasons if we did not.
+func (w *worker) killReason() Reason {
+	if k := w.killed.Load(); k > 0 {
+		return Reason(k - 1)
+	}
+	return Reasons
+}
+
+// reasonOfDeath says why a dead worker ended.
+func (w *worker) reasonOfDeath() Reason {
+	if r := w.killReason(); r != Reasons {
+		return r
+	}
+	if w.proc.Exit().Signal != 0 {
+		return ReasonSignaled
+	}
+	return ReasonExited
+}
+
+// overdue is called when the limit strikes.
+func (w *worker) overdue() {
+	switch {
+	case !w.loaded.Load():
+		w.kill(ReasonStart)
+	case w.abandoned.Load():
+		w.kill(ReasonCanceled)
+	default:
+		w.kill(ReasonTimeout)
+	}
+}
+
+// watch waits for the end of the process. Whoever talks to it is woken then, even
+// if a grandchild still holds the pipes.
+func (w *worker) watch() {
+	defer close(w.ended)
+	<-w.proc.Done()
+	w.dead.Store(true)
+	w.ch.wake()
+	w.ch.unblock()
+}
+
+// bury gives everything back. Nobody uses the worker any more.
+func (w *worker) bury() {
+	w.limit.stop()
+	var errs []error
+	if w.ch != nil {
+		errs = append(errs, w.ch.close())
+	}
+	if w.lane != nil {
+		errs = append(errs, w.lane.close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		w.log.Warn("worker not cleaned up", "err", err)
+	}
+}
+
+// requestID is the id of the request in flight, or else of the last one: its
+// output may be read a little later than its answer.
+type requestID struct {
+	mu  sync.Mutex
+	n   int       // guarded by mu
+	buf [128]byte // guarded by mu
+}
+
+func (r *requestID) set(id string) {
+	r.mu.Lock()
+	r.n = copy(r.buf[:], id)
+	r.mu.Unlock()
+}
+
+func (r *requestID) get() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return string(r.buf[:r.n])
+}
