@@ -45,6 +45,14 @@ type Status struct {
 	Reject     metrics.RejectReason
 	Upstream   metrics.UpstreamReason
 	RetryAfter bool // the client may come again: say when
+	text       string
+}
+
+// Public is an error with a text that the client may read. All other errors are
+// answered with the Label alone (rule M6).
+type Public interface {
+	error
+	Public() string
 }
 
 // statuses is the only place where an error becomes a code.
@@ -111,6 +119,10 @@ func (x *Exchange) fail(err error) (keep bool) {
 		c.shard.UpstreamErrors[st.Upstream].Add(1)
 		c.srv.faults.report(x, st, err)
 	}
+	var public Public
+	if errors.As(err, &public) {
+		st.text = public.Public()
+	}
 	keep = x.body.done && x.body.err == nil && x.req.KeepAlive
 	x.req.KeepAlive = keep
 	x.writeError(st)
@@ -133,13 +145,17 @@ func (x *Exchange) writeError(st Status) {
 		a.out = append(a.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
 	a.written, a.headDone, a.finished = 0, false, false
-	a.length = int64(len(st.Label) + 1)
+	text := st.Label
+	if st.text != "" {
+		text = st.text
+	}
+	a.length = int64(len(text) + 1)
 	if a.noBody {
 		a.length = unknownLength
 	}
 	x.endHead()
 	if !a.noBody {
-		a.out = append(a.out, st.Label...)
+		a.out = append(a.out, text...)
 		a.out = append(a.out, '\n')
 	}
 	a.finished = true

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/workers"
 )
 
 // commands is the grammar of the command line. Every setting is declared here and nowhere else: kong reads flags and
@@ -94,25 +95,26 @@ type proxySettings struct {
 type functionSettings struct {
 	Mode         string        `allowed:"http" help:"How requests reach the process: http."`
 	Upstream     upstream      `help:"Where the process listens: http://HOST:PORT or unix:///PATH. Its port is given to the process as PORT."`
-	ReadyProbe   readyProbe    `help:"When the process counts as started: tcp connects to the upstream, http://HOST:PORT/PATH answers 2xx or 3xx, file:/PATH exists, or none."`
+	ReadyProbe   readyProbe    `help:"When the process counts as started: tcp connects to the upstream; or one of tcp:HOST:PORT, unix:PATH, http://HOST:PORT/PATH, http://unix:SOCKET:/PATH, file:PATH, none."`
 	StartTimeout time.Duration `help:"Longest time until the probe passes."`
 	StopGrace    time.Duration `help:"SIGTERM to SIGKILL."`
 	Restart      string        `allowed:"never,always" help:"After the process ended: never ends the pod with its exit code, always starts it again."`
 }
 
-// workerSettings belong to the warm workers of fnpod serve.
+// workerSettings belong to the warm workers of fnpod serve. The flags are named as workers.Config.Validate names them.
 type workerSettings struct {
 	Min          int           `name:"workers-min" help:"Workers kept ready; 0 lets the pool shrink to none."`
 	Max          poolSize      `name:"workers-max" help:"Most workers; auto is the CPU quota, rounded up."`
-	IdleTimeout  time.Duration `name:"worker-idle-timeout" help:"A worker above workers-min ends after this long without work."`
-	StartTimeout time.Duration `name:"worker-start-timeout" help:"Longest time from the start of a worker until it is ready."`
-	Timeout      time.Duration `name:"worker-timeout" help:"Longest run of one event; then its worker alone is killed; 0 means no limit."`
-	StopGrace    time.Duration `name:"worker-stop-grace" help:"Request to stop, then SIGTERM, to SIGKILL."`
-	MaxRequests  int           `name:"worker-max-requests" help:"A worker is replaced after this many events; 0 means never."`
-	MaxRSS       int64         `name:"worker-max-rss" type:"size" help:"A worker is replaced when it holds more memory; 0 means never."`
-	Concurrency  int           `name:"worker-concurrency" help:"Events one worker runs at once; more than 1 needs an async handler."`
-	Lane         int64         `name:"worker-lane" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
-	Interpreter  string        `name:"interpreter" placeholder:"PATH" help:"Program that runs the handler; empty chooses it by language."`
+	IdleTimeout  time.Duration `name:"workers-idle-timeout" help:"A worker above workers-min ends after this long without work; 0 means never."`
+	StartTimeout time.Duration `name:"workers-start-timeout" help:"Longest time from the start of a worker until it is ready."`
+	Timeout      time.Duration `name:"workers-timeout" help:"Longest run of one request; then its worker alone is killed; 0 means no limit."`
+	ClientGrace  time.Duration `name:"workers-client-grace" help:"Time a function has to finish after its client left, before its worker is killed."`
+	StopGrace    time.Duration `name:"workers-grace" help:"Time a worker has to end when it is told to, before it is killed."`
+	MaxRequests  int           `name:"workers-max-requests" help:"A worker is replaced after about this many requests; 0 means never."`
+	MaxRSS       int64         `name:"workers-max-rss" type:"size" help:"A worker that is larger between requests is replaced; 0 means no limit."`
+	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once."`
+	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
+	Interpreter  string        `name:"interpreter" placeholder:"PROGRAM" help:"Program that runs the handler; empty chooses it by language."`
 	Contract     string        `name:"contract" allowed:"native" help:"How the handler is called: native."`
 }
 
@@ -126,20 +128,11 @@ func defaults() *commands {
 		Proxy:  proxySettings(proxy.DefaultConfig()),
 	}
 	return &commands{
-		Serve: serveCmd{Front: f, Workers: workerSettings{
-			Min:          1,
-			IdleTimeout:  time.Minute,
-			StartTimeout: 30 * time.Second,
-			Timeout:      time.Minute,
-			StopGrace:    5 * time.Second,
-			Concurrency:  1,
-			Lane:         1 << 20,
-			Contract:     "native",
-		}},
+		Serve: serveCmd{Front: f, Workers: newWorkerSettings(workers.DefaultConfig())},
 		Run: runCmd{Front: f, Function: functionSettings{
 			Mode:         "http",
 			Upstream:     upstream{network: "tcp", address: "127.0.0.1:3000"},
-			ReadyProbe:   readyProbe{kind: "tcp"},
+			ReadyProbe:   readyProbe{kind: probeUpstream},
 			StartTimeout: 30 * time.Second,
 			StopGrace:    10 * time.Second,
 			Restart:      "never",

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/workers"
 )
 
 // check reports what is wrong with the settings of a command although each has the right form.
@@ -70,27 +72,34 @@ func notNegative(name string, d time.Duration) error {
 func (s queueSettings) config() queue.Config { return queue.Config(s) }
 func (s proxySettings) config() proxy.Config { return proxy.Config(s) }
 
-// check stands in for workers.Config.Validate where only the command knows the whole, such as auto.
+// newWorkerSettings takes the defaults of the package. The most workers stay automatic until the CPU quota is known.
+func newWorkerSettings(c workers.Config) workerSettings {
+	return workerSettings{
+		Min: c.Min, IdleTimeout: c.IdleTimeout, StartTimeout: c.StartTimeout, Timeout: c.Timeout, ClientGrace: c.ClientGrace,
+		StopGrace: c.Grace, MaxRequests: c.MaxRequests, MaxRSS: c.MaxRSS, Concurrency: c.Concurrency, Lane: int64(c.LaneBytes),
+		Interpreter: c.Interpreter, Contract: "native",
+	}
+}
+
+// config is the pool that the settings ask for; the caller adds handler, environment and log. An automatic maximum is
+// one worker for each processor we may use, and not less than the minimum.
+func (s *workerSettings) config() workers.Config {
+	c := workers.DefaultConfig()
+	c.Interpreter = s.Interpreter
+	c.Min, c.Max = s.Min, int(s.Max)
+	if c.Max == 0 {
+		c.Max = max(runtime.GOMAXPROCS(0), c.Min)
+	}
+	c.IdleTimeout, c.StartTimeout, c.Timeout = s.IdleTimeout, s.StartTimeout, s.Timeout
+	c.ClientGrace, c.Grace = s.ClientGrace, s.StopGrace
+	c.MaxRequests, c.MaxRSS = s.MaxRequests, s.MaxRSS
+	c.Concurrency, c.LaneBytes = s.Concurrency, int(s.Lane)
+	return c
+}
+
+// check leaves out the handler, which was checked when it was read.
 func (s *workerSettings) check() error {
-	var errs []error
-	if s.Max != 0 && s.Min > int(s.Max) {
-		errs = append(errs, fmt.Errorf("workers-min %d: must not be more than workers-max, %d", s.Min, s.Max))
-	}
-	between := func(name string, v, low, high int64) {
-		if v < low || v > high {
-			errs = append(errs, fmt.Errorf("%s %d: allowed are %d to %d", name, v, low, high))
-		}
-	}
-	between("workers-min", int64(s.Min), 0, 10_000)
-	between("workers-max", int64(s.Max), 0, 10_000)
-	between("worker-max-requests", int64(s.MaxRequests), 0, 1<<31-1)
-	between("worker-max-rss", s.MaxRSS, 0, 1<<50)
-	between("worker-concurrency", int64(s.Concurrency), 1, 10_000)
-	between("worker-lane", s.Lane, 0, 64<<20)
-	errs = append(errs,
-		positive("worker-idle-timeout", s.IdleTimeout),
-		positive("worker-start-timeout", s.StartTimeout),
-		notNegative("worker-timeout", s.Timeout),
-		notNegative("worker-stop-grace", s.StopGrace))
-	return errors.Join(errs...)
+	c := s.config()
+	c.Command = []string{"any"}
+	return c.Validate()
 }

@@ -97,3 +97,15 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// forFunction is the environment a function gets: ours without our own settings.
+func (e environment) forFunction() []string {
+	env := make([]string, 0, len(e))
+	for name, value := range e {
+		if !strings.HasPrefix(name, variablePrefix) {
+			env = append(env, name+"="+value)
+		}
+	}
+	slices.Sort(env)
+	return env
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers"
 )
 
 // A text value is a setting or argument with a form of its own. parse leaves it unchanged when it returns an error,
@@ -124,39 +128,32 @@ func parseURL(text string) (u upstream, path string, err error) {
 	}
 }
 
+// probeUpstream is the probe that connects to the upstream, whatever it is.
+const probeUpstream = "tcp"
+
 // readyProbe says how we learn that a function has started.
 type readyProbe struct {
-	kind   string // "tcp", "http", "file" or "none"
-	target string // the URL for http, the path for file
+	kind string // probeUpstream, or "" for the probe itself
+	text string // as watchdog.ParseProbe reads it
 }
 
 func (p *readyProbe) parse(text string, _ *kong.Tag) error {
-	kind, rest, _ := strings.Cut(text, ":")
-	switch {
-	case text == "tcp" || text == "none":
-		*p = readyProbe{kind: text}
+	if text == probeUpstream {
+		*p = readyProbe{kind: probeUpstream}
 		return nil
-	case kind == "file" && strings.TrimPrefix(rest, "//") != "":
-		*p = readyProbe{kind: "file", target: strings.TrimPrefix(rest, "//")}
-		return nil
-	case kind == "http":
-		if _, _, err := parseURL(text); err == nil {
-			*p = readyProbe{kind: "http", target: text}
-			return nil
-		}
 	}
-	return errors.New("must be tcp, http://HOST:PORT/PATH, file:/PATH or none")
+	if _, err := watchdog.ParseProbe(text); err != nil {
+		return fmt.Errorf("must be %s, %s", probeUpstream, watchdog.ProbeForms)
+	}
+	*p = readyProbe{text: text}
+	return nil
 }
 
 func (p *readyProbe) String() string {
-	switch p.kind {
-	case "file":
-		return "file:" + p.target
-	case "http":
-		return p.target
-	default:
-		return p.kind
+	if p.kind == probeUpstream {
+		return probeUpstream
 	}
+	return p.text
 }
 
 // poolSize is a number of workers; 0 is "auto", the CPU quota.
@@ -184,47 +181,24 @@ func (n *poolSize) String() string {
 
 // handler is a file with a function in it.
 type handler struct {
-	path     string
-	function string // empty: the contract's usual name
+	workers.Handler
+
+	text string // as given
 }
 
 func (h *handler) parse(text string, _ *kong.Tag) error {
-	v := handler{path: text}
-	err := readable(v.path)
-	if i := strings.LastIndexByte(text, ':'); err != nil && i > 0 && i < len(text)-1 {
-		v = handler{path: text[:i], function: text[i+1:]}
-		err = readable(v.path)
-	}
+	v, err := workers.ParseHandler(text)
 	if err != nil {
+		if _, allowed, ok := strings.Cut(err.Error(), `": `); ok { // behind the value, which is reported anyway
+			return errors.New(allowed)
+		}
 		return err
 	}
-	*h = v
+	*h = handler{Handler: v, text: text}
 	return nil
 }
 
-func (h *handler) String() string {
-	if h.function == "" {
-		return h.path
-	}
-	return h.path + ":" + h.function
-}
-
-// readable tells whether a file can be opened for reading; the error is the reason alone.
-func readable(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return reason(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return reason(err)
-	}
-	if info.IsDir() {
-		return errors.New("is a directory, must be a file")
-	}
-	return nil
-}
+func (h *handler) String() string { return h.text }
 
 // reason is an error without the operation and the name, which the report has already.
 func reason(err error) error {

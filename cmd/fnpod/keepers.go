@@ -20,6 +20,15 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		server := &metrics.Server{Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log}
 		g.Go(func() error { return server.Run(ctx, admin) })
 	}
+	g.Go(func() error {
+		forward, _ := p.function.(interface{ Signal(s syscall.Signal) error })
+		if forward == nil {
+			otherSignals(ctx, p.log, nil)
+		} else {
+			otherSignals(ctx, p.log, forward.Signal)
+		}
+		return nil
+	})
 	reaper := p.adopt()
 	g.Go(func() error {
 		signals := make(chan os.Signal, 1)

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 )
 
 // Exit codes of our own. Everything else is the function's code.
@@ -39,23 +37,6 @@ func main() {
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
-}
-
-// stopSignals returns a context that ends with the first SIGTERM or SIGINT; the second ends the process at once.
-// As process 1 we must do that ourselves: the kernel drops signals that process 1 does not handle.
-func stopSignals(exit func(int)) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2) // one to begin the end, one to hurry it
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	go func() { // ends with the process
-		<-signals
-		cancel()
-		s := <-signals
-		if number, ok := s.(syscall.Signal); ok {
-			exit(128 + int(number))
-		}
-	}()
-	return ctx, cancel
 }
 
 // run does what the command line asks for and returns the exit code.

@@ -61,7 +61,6 @@ var (
 // The end has an order: not ready, requests finish, the function stops, and only then the admin port goes.
 func (p *pod) run(ctx context.Context) error {
 	p.started = time.Now()
-	p.tuneProcessors()
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -99,9 +98,9 @@ func (p *pod) run(ctx context.Context) error {
 }
 
 // tuneProcessors follows the CPU quota, with at least one processor.
-func (p *pod) tuneProcessors() {
+func tuneProcessors(log *slog.Logger) {
 	if _, err := maxprocs.Set(maxprocs.Logger(func(string, ...any) {})); err != nil {
-		p.log.Warn("CPU quota not read", "err", err)
+		log.Warn("CPU quota not read", "err", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // Run serves the upstream until ctx ends.
 func (c *proxyCmd) Run(ctx context.Context, inv *invocation) error {
 	log := inv.logger(c.Front.Log)
+	tuneProcessors(log)
 	probe, err := watchdog.ParseProbe(c.URL.probe())
 	if err != nil {
 		return err

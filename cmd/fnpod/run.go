@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
@@ -19,12 +20,25 @@ const maxIdle = 1024
 // Run starts the command and serves it until ctx ends, or the command does.
 func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
 	log := inv.logger(c.Front.Log)
+	tuneProcessors(log)
 	f, err := c.process(inv, log)
 	if err != nil {
 		return err
 	}
 	p := &pod{log: log, settings: &c.Front, function: f}
 	return exitWithFunction(p.run(ctx))
+}
+
+// exitWithFunction makes the end of the function ours, with its exit code.
+func exitWithFunction(err error) error {
+	var exit *watchdog.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if exit.Status() == 0 {
+		return nil
+	}
+	return &exitError{code: exit.Status(), err: err}
 }
 
 // processFunction is a long-lived process of ours that speaks HTTP.
@@ -103,4 +117,3 @@ func (f *processFunction) Status() any {
 	}
 	return doc
 }
-

@@ -14,7 +14,7 @@ import (
 func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 	log := inv.logger(c.Front.Log)
 	p := &pod{log: log, settings: &c.Front, statuses: workerStatuses}
-	p.tuneProcessors() // before "auto" is read
+	tuneProcessors(log) // before "auto" is read
 	config, err := c.config(inv)
 	if err != nil {
 		return err
@@ -61,6 +61,7 @@ func (c *serveCmd) config(inv *invocation) (workers.Config, error) {
 
 // workerStatuses says how errors of the pool are answered.
 var workerStatuses = []proxy.Status{
+	{Err: errRaised, Code: 500, Label: "function_error"},
 	{Err: workers.ErrDied, Code: 502, Label: "worker_exit", Upstream: metrics.UpstreamWorkerExit},
 	{Err: workers.ErrProtocol, Code: 502, Label: "worker_protocol", Upstream: metrics.UpstreamWorkerProtocol},
 	{Err: workers.ErrTimeout, Code: 504, Label: "timeout", Upstream: metrics.UpstreamTimeout},
@@ -77,7 +78,37 @@ type workersFunction struct {
 }
 
 // Do implements proxy.Backend.
-func (f *workersFunction) Do(x *proxy.Exchange) error { return f.pool.Do(x) }
+func (f *workersFunction) Do(x *proxy.Exchange) error {
+	err := f.pool.Do(x)
+	if err == nil {
+		return nil
+	}
+	var raised *workers.HandlerError
+	if errors.As(err, &raised) {
+		return &raisedError{raised}
+	}
+	return err
+}
+
+// raisedError is an error of the function itself. What it raised stays in the log; a value that is no answer is the
+// author's to know.
+type raisedError struct{ *workers.HandlerError }
+
+func (e *raisedError) Is(target error) bool { return target == errRaised } //nolint:errorlint // it is the comparison
+
+// Public implements proxy.Public.
+func (e *raisedError) Public() string {
+	if e.Type == unusableResult {
+		return e.Message
+	}
+	return ""
+}
+
+// unusableResult is the type by which wrappers say that a handler returned something that is no answer.
+const unusableResult = "UnusableResult"
+
+// errRaised is an error of the function itself.
+var errRaised = errors.New("function failed")
 
 // Run implements function.
 func (f *workersFunction) Run(ctx context.Context) error { return f.pool.Run(ctx) }

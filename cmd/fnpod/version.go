@@ -22,9 +22,21 @@ func (c *versionCmd) Run(_ context.Context, inv *invocation) error {
 	return err
 }
 
-// versionLine prefers what the linker was told over what the build recorded.
+// buildVersion is the version alone.
+func buildVersion() string {
+	v, _ := build()
+	return v
+}
+
+// versionLine is what fnpod version prints.
 func versionLine() string {
-	v, c := version, commit
+	v, c := build()
+	return fmt.Sprintf("fnpod %s, commit %s, %s %s/%s", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// build prefers what the linker was told over what the build recorded.
+func build() (v, c string) {
+	v, c = version, commit
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if v == "" {
 			v = info.Main.Version
@@ -41,5 +53,5 @@ func versionLine() string {
 	if c == "" {
 		c = "unknown"
 	}
-	return fmt.Sprintf("fnpod %s, commit %s, %s %s/%s", v, c, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return v, c
 }
