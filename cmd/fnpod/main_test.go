@@ -48,7 +48,6 @@ func TestCommandLineThatMakesNoSenseIsOneLineAndExitTwo(t *testing.T) {
 		{"no such handler", []string{"serve", "/nowhere/h.py"}, `handler "/nowhere/h.py" (argument): no such file`},
 		{"no such handler with function", []string{"serve", "/nowhere/h.py:f"}, `handler "/nowhere/h.py:f" (argument): no such file`},
 		{"folder as handler", []string{"serve", "/"}, `handler "/" (argument): not a regular file`},
-		{"file of no known language", []string{"serve", "/etc/passwd"}, `handler "/etc/passwd" (argument): unknown extension "": allowed are .py, .js, .mjs, .cjs`},
 		{"no command to run", []string{"run"}, `missing argument "<command> ..."; see fnpod run --help`},
 		{"nothing after the dashes", []string{"run", "--"}, `command "" (argument): must be a program and its arguments`},
 		{"no such program", []string{"run", "--", "fnpod-nowhere", "-x"}, `command "fnpod-nowhere -x" (argument): executable file not found in $PATH`},
@@ -66,6 +65,12 @@ func TestCommandLineThatMakesNoSenseIsOneLineAndExitTwo(t *testing.T) {
 			require.Equal(t, exitUsage, got.code)
 		})
 	}
+}
+
+func TestHandlerOfNoKnownLanguageIsRefusedWithThoseWeKnow(t *testing.T) {
+	got := fnpod(t, nil, "serve", "/etc/passwd")
+	require.Equal(t, exitUsage, got.code)
+	require.Regexp(t, `^fnpod: handler "/etc/passwd" \(argument\): unknown extension "": allowed are \.py.*\n$`, got.stderr)
 }
 
 func TestWithoutArgumentsUsageGoesToStandardError(t *testing.T) {
