@@ -111,7 +111,7 @@ var table = [...]series{
 	Workers:         {"fnpod_workers", gauge, "workers", []label{{"state", []string{"starting", "idle", "busy", "stopping"}}}, "Warm workers, by state."},
 	WorkersLimit:    {"fnpod_workers_limit", gauge, "workers", nil, "Most workers that may exist."},
 	WorkerStarts:    {"fnpod_worker_starts_total", counter, "workers", nil, "Workers started."},
-	WorkerDeaths:    {"fnpod_worker_deaths_total", counter, "workers", []label{{"reason", []string{"exit", "oom", "protocol", "timeout", "memory", "start"}}}, "Workers lost: ended by themselves, killed for want of memory, killed for breaking the protocol, for being stuck or for being too large, failed to start."},
+	WorkerDeaths:    {"fnpod_worker_deaths_total", counter, "workers", []label{{"reason", []string{"exited", "signaled", "oom", "timeout", "canceled", "protocol", "start"}}}, "Workers lost: ended by themselves, by a foreign signal or for want of memory; killed because a time-out struck, the request was given up or the protocol was broken; failed to start."},
 	WorkersRecycled: {"fnpod_workers_recycled_total", counter, "workers", nil, "Workers replaced as planned, after their requests, their age or their memory."},
 
 	FunctionUp:       {"fnpod_function_up", gauge, "", nil, "1 when the function's process runs and its probe passes."},
