@@ -111,7 +111,6 @@ func (q *Queue) Close() {
 	}
 	if q.timer != nil {
 		q.timer.Stop()
-		q.armed = false
 	}
 }
 
@@ -148,9 +147,10 @@ func (q *Queue) join(w *Waiter) (wait bool, err error) {
 	return true, nil
 }
 
-// take takes a slot if one is free and nobody waits. Called with mu held.
+// take takes a slot if one is free, which means that nobody waits: whatever frees a
+// slot calls admit before it gives mu back. Called with mu held.
 func (q *Queue) take() bool {
-	if q.closed || q.line.first != nil || !q.free() {
+	if q.closed || !q.free() {
 		return false
 	}
 	q.executing++

@@ -171,11 +171,20 @@ func TestWaitedTellsTheTimeInLine(t *testing.T) {
 		require.True(t, c.done())
 		require.Equal(t, 3*time.Second, c.Waited())
 
-		c.Reset()
-		require.Zero(t, c.Waited())
 		q.Release()
 		require.NoError(t, q.Acquire(&c.Waiter))
-		require.Zero(t, c.Waited())
+		require.Zero(t, c.Waited(), "the last Acquire counts, and it did not wait")
+	})
+}
+
+func TestResetForgetsTheTimeWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Second})
+		var w queue.Waiter
+		require.ErrorIs(t, q.Acquire(&w), queue.ErrTimeout)
+		require.Equal(t, time.Second, w.Waited())
+		w.Reset()
+		require.Zero(t, w.Waited())
 	})
 }
 

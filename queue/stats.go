@@ -41,8 +41,7 @@ func (q *Queue) Observe(service time.Duration) {
 	if mean == 0 {
 		mean = int64(service)
 	}
-	mean += (int64(service) - mean) / 16
-	q.service.Store(max(1, mean)) // 0 means not observed yet
+	q.service.Store(mean + (int64(service)-mean)/16)
 }
 
 const maxRetryAfter = 60

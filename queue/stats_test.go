@@ -61,7 +61,6 @@ func TestObserveFollowsTheServiceTime(t *testing.T) {
 		q.Observe(0)
 	}
 	require.Less(t, q.Stats().Service, time.Millisecond)
-	require.Positive(t, q.Stats().Service)
 }
 
 func TestStatsCountEveryEnd(t *testing.T) {

@@ -15,7 +15,7 @@ type Waiter struct {
 	// mu is taken before Queue.mu.
 	mu    sync.Mutex
 	cause error  // guarded by mu
-	queue *Queue // guarded by mu; where the last wait was, nil if there was none since Reset
+	queue *Queue // guarded by mu; where the last wait was, nil before the first
 
 	queued     bool    // guarded by queue.mu; in line
 	prev, next *Waiter // guarded by queue.mu until the waiter is dismissed
@@ -55,7 +55,6 @@ func (w *Waiter) Reset() {
 	defer w.mu.Unlock()
 	w.cause = nil
 	w.cancelled.Store(false)
-	w.queue = nil
 	w.waited = 0
 }
 
