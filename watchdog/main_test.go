@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/fnpod/fnpod/watchdog"
 )
@@ -27,6 +28,9 @@ const roleVariable = "WATCHDOG_TEST_ROLE"
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		os.Exit(play(role, os.Args[1:]))
+	}
+	if err := watchdog.SealFiles(); err != nil { // those of the shell the tests run in
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -92,6 +96,8 @@ func play(role string, args []string) int {
 	case "escape": // starts a child in a session of its own and waits
 		spawn(args[0], args[1:], true)
 		select {}
+	case "daemon0": // the same, with nothing on descriptor 3
+		spawnWith([]uintptr{0, 1, 2}, args[0], args[1:], true)
 	case "daemon": // starts a child in a session of its own and ends
 		spawn(args[0], args[1:], true)
 	case "server":
@@ -109,15 +115,18 @@ func tell(word string) {
 // spawn starts another role with our standard streams and descriptor 3. It
 // uses the bare system interface to leave no goroutine and no finalizer.
 func spawn(role string, args []string, session bool) {
-	env := append(os.Environ(), roleVariable+"="+role)
-	pid, err := syscall.ForkExec("/proc/self/exe", append([]string{role}, args...), &syscall.ProcAttr{
-		Env: env, Files: []uintptr{0, 1, 2, 3}, Sys: &syscall.SysProcAttr{Setsid: session},
+	spawnWith([]uintptr{0, 1, 2, 3}, role, args, session)
+}
+
+func spawnWith(files []uintptr, role string, args []string, session bool) {
+	env := append([]string{roleVariable + "=" + role}, os.Environ()...) // the first of two counts
+	_, err := syscall.ForkExec("/proc/self/exe", append([]string{role}, args...), &syscall.ProcAttr{
+		Env: env, Files: files, Sys: &syscall.SysProcAttr{Setsid: session},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "spawn", role, err)
 		os.Exit(99)
 	}
-	_ = pid
 }
 
 // server answers HTTP on the address, after creating nothing but the port.
@@ -137,14 +146,16 @@ func server(args []string) int {
 	return 4
 }
 
-// descriptors prints every open descriptor with what it is.
+// descriptors prints every inherited descriptor with what it is. What the Go
+// runtime opens by itself is marked close-on-exec.
 func descriptors() int {
-	var rl syscall.Rlimit
-	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &rl)
-	for fd := range min(int(rl.Cur), 1024) {
-		if to, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err == nil && !strings.HasPrefix(to, "anon_inode") {
-			fmt.Println(fd, to)
+	for fd := range 1024 {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue
 		}
+		to, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+		fmt.Println(fd, to)
 	}
 	return 0
 }
@@ -166,7 +177,7 @@ func program(t testing.TB, role string, args ...string) watchdog.Config {
 	return watchdog.Config{
 		Path: exe,
 		Args: append([]string{role}, args...),
-		Env:  []string{roleVariable + "=" + role},
+		Env:  []string{roleVariable + "=" + role, "GORACE=atexit_sleep_ms=0"},
 	}
 }
 

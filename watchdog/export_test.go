@@ -1,0 +1,59 @@
+package watchdog
+
+import (
+	"syscall"
+	"time"
+)
+
+// Child is what SetBegin's function returns.
+type Child = child
+
+// SetBegin replaces Start.
+func (s *Supervisor) SetBegin(begin func(Config) (Child, error)) { s.begin = begin }
+
+// AwaitExitAndReap sees an unregistered child through as Process does.
+func AwaitExitAndReap(pid, pidfd int) Exit {
+	awaitExit(pid, pidfd)
+	return reap(pid)
+}
+
+// StatusOf reads a status line.
+func StatusOf(line []byte) (int, bool) { return statusOf(line) }
+
+// ParseStat reads the contents of a stat file.
+func ParseStat(b []byte) (state byte, parent, group int, err error) {
+	s, err := parseStat(b)
+	return s.state, s.parent, s.group, err
+}
+
+// Lines cuts a stream into lines.
+type Lines struct{ l lines }
+
+// NewLines returns the line reader of a process with c.Output and c.OutputRate.
+func NewLines(c Config) *Lines {
+	o := &output{deliver: c.Output, failed: func(any) {}}
+	o.rate.init(c.OutputRate, time.Now())
+	return &Lines{lines{output: o, stream: Stdout, buf: new(buffer)}}
+}
+
+// Write feeds b in one read, as far as it fits, and returns how much did.
+func (l *Lines) Write(b []byte) int {
+	n := copy(l.l.space(), b)
+	l.l.add(n)
+	return n
+}
+
+// Close ends the stream.
+func (l *Lines) Close() { l.l.end() }
+
+// SealEach is SealFiles on an old kernel.
+var SealEach = sealEach
+
+// Fork starts a child that the package does not know of.
+func Fork(c Config, session bool) (int, error) {
+	files := []uintptr{0, 1, 2}
+	for _, f := range c.Extra {
+		files = append(files, f.Fd())
+	}
+	return syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: session}})
+}
