@@ -3,6 +3,7 @@ package http1
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 )
 
 // Classes of a byte; a byte may be in several.
@@ -26,7 +27,7 @@ var class = func() (t [256]uint8) {
 func classOf(c byte) (class uint8) {
 	letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 	decimal := '0' <= c && c <= '9'
-	if letter || decimal || indexByte("!#$%&'*+-.^_`|~", c) >= 0 {
+	if letter || decimal || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 {
 		class |= token
 	}
 	if c == '_' {
@@ -38,7 +39,7 @@ func classOf(c byte) (class uint8) {
 	if c > 0x20 && c != 0x7f && c != '#' {
 		class |= target
 	}
-	if letter || decimal || indexByte(".-_", c) >= 0 {
+	if letter || decimal || strings.IndexByte(".-_", c) >= 0 {
 		class |= regName
 	}
 	if decimal {
@@ -61,39 +62,53 @@ var toLower = func() (t [256]byte) {
 	return t
 }()
 
-func indexByte(s string, c byte) int {
-	for i := range len(s) {
-		if s[i] == c {
-			return i
+// tokenEnd returns the index of the first byte that is not a token byte, or len(b), and the
+// classes of all before it.
+func tokenEnd(b []byte) (n int, all uint8) {
+	for n, c := range b {
+		if class[c]&token == 0 {
+			return n, all
 		}
+		all |= class[c]
 	}
-	return -1
+	return len(b), all
 }
 
+const ones, high = 0x0101010101010101, 0x8080808080808080
+
 // textEnd returns the index of the first byte at or after i that is not text, or len(b).
-// It looks at eight bytes at a time. In a word, each of the two tests below sets the high bit of
-// every byte that is below 0x20 or equal to 0x7f; a borrow may set more of them, but only above a
-// byte that is really hit, and only the lowest one is used.
 func textEnd(b []byte, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for i+8 <= len(b) {
-		x := binary.LittleEndian.Uint64(b[i:])
-		y := x ^ 0x7f*ones
-		hit := ((x-0x20*ones)&^x | (y-ones)&^y) & high
-		if hit == 0 {
-			i += 8
+	rest := b[i:]
+	for len(rest) >= 16 {
+		first, second := textBits(rest), textBits(rest[8:16])
+		if first&second&high == high {
+			rest = rest[16:]
 			continue
 		}
-		i += bits.TrailingZeros64(hit) >> 3
-		if b[i] != '\t' {
-			return i
+		n := bits.TrailingZeros64(^first&high) >> 3
+		if n == 8 {
+			n += bits.TrailingZeros64(^second&high) >> 3
 		}
-		i++
+		if rest[n] != '\t' {
+			return len(b) - len(rest) + n
+		}
+		rest = rest[n+1:]
 	}
-	for i < len(b) && class[b[i]]&text != 0 {
-		i++
+	for n, c := range rest {
+		if class[c]&text == 0 {
+			return len(b) - len(rest) + n
+		}
 	}
-	return i
+	return len(b)
+}
+
+// textBits looks at eight bytes at once. The high bit of a byte in the result is set if the byte
+// is text, tab excepted. Adding 1 modulo 128 puts 0x7f in front of the control bytes, the next
+// sum then reaches 0x80 from 0x20 up; neither carries into the next byte.
+func textBits(b []byte) uint64 {
+	x := binary.LittleEndian.Uint64(b)
+	next := (x&^high + ones) &^ high
+	return next + (0x80-0x21)*ones | x
 }
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }

@@ -1,6 +1,7 @@
 package http1_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -83,6 +84,26 @@ func TestValidValue(t *testing.T) {
 		require.Equal(t, want, err == nil, "%q", c)
 	}
 	require.True(t, http1.ValidValue(""))
+}
+
+// Values are looked at in words: every byte has to be seen at every place, next to any neighbour.
+func TestValueBytesAtEveryPlace(t *testing.T) {
+	var r http1.Request
+	head := []byte(get("A: " + strings.Repeat("x", 40)))
+	value := head[len(head)-44 : len(head)-4]
+	for _, neighbour := range []byte{' ', '\t', '~', 0x80, 0xff} {
+		for i := range value {
+			value[i] = neighbour
+		}
+		for i := 1; i < len(value)-1; i++ {
+			for c := range 256 {
+				value[i] = byte(c)
+				_, err := r.Parse(head, http1.DefaultLimits())
+				require.Equal(t, http1.ValidValue(value[i:i+1]), err == nil, "%q at %d next to %q", c, i, neighbour)
+			}
+			value[i] = neighbour
+		}
+	}
 }
 
 func TestValidTrailer(t *testing.T) {

@@ -72,11 +72,9 @@ func grow(fields []Field) []Field {
 
 // scan reads the line that starts at b[i] and returns where the next one starts.
 func (f *Field) scan(b []byte, i int) (int, *Error) {
-	start, all := i, uint8(0)
-	for i < len(b) && class[b[i]]&token != 0 {
-		all |= class[b[i]]
-		i++
-	}
+	start := i
+	n, all := tokenEnd(b[start:])
+	i += n
 	if i == len(b) {
 		return 0, errMore
 	}
@@ -86,7 +84,7 @@ func (f *Field) scan(b []byte, i int) (int, *Error) {
 	f.Name = b[start:i:i]
 	f.Kind = Underscore
 	if all&underscore == 0 {
-		f.Kind = kindOf(f.Name)
+		f.Kind = kindOfToken(f.Name)
 	}
 	i++
 	for i < len(b) && blank(b[i]) {

@@ -1,5 +1,7 @@
 package http1
 
+import "encoding/binary"
+
 // Kind is what a field name means to us.
 type Kind uint8
 
@@ -82,41 +84,76 @@ func KindOf[T ~string | ~[]byte](name T) Kind {
 			return Underscore
 		}
 	}
-	return kindOf(name)
+	if len(name) > longest || !ValidName(name) {
+		return Other
+	}
+	return kindOfToken(append(make([]byte, 0, longest), name...))
 }
 
 // HopByHop reports whether a field of this kind belongs to one connection only, framing included,
 // and is therefore never passed on in either direction.
 func (k Kind) HopByHop() bool { return k < kinds && hopByHop>>k&1 != 0 }
 
-// candidates holds, for each length and first letter, the only kind such a name can be.
-var candidates = func() (t [1024]Kind) {
+const longest = len("proxy-authorization")
+
+// candidates holds the only kind that a name of some length and first letter can be.
+var candidates = func() (t [(longest + 1) << 5]Kind) {
 	for k, name := range kindNames {
 		if name != "" {
-			t[slot(len(name), name[0])] = Kind(k)
+			t[slot([]byte(name))] = Kind(k)
 		}
 	}
 	return t
 }()
 
-func slot(length int, first byte) int { return length<<5&0x3e0 | int(first&0x1f) }
+var kindWords = func() (t [kinds][3]uint64) {
+	for k, name := range kindNames {
+		t[k] = words([]byte(name))
+	}
+	return t
+}()
 
-// kindOf is KindOf for names without an underscore.
-func kindOf[T ~string | ~[]byte](name T) Kind {
-	if len(name) < 2 || len(name) > 19 {
+func slot(name []byte) int { return len(name)<<5 | int(name[0]&0x1f) }
+
+// kindOfToken is KindOf for a token without an underscore.
+func kindOfToken(name []byte) Kind {
+	if len(name) < 2 || len(name) > longest {
 		return Other
 	}
-	k := candidates[slot(len(name), name[0])]
-	if k == Other || !equalFold(name, kindNames[k]) {
+	k := candidates[slot(name)]
+	if k == Other || words(name) != kindWords[k] {
 		return Other
 	}
 	return k
+}
+
+// words folds a token of up to 24 bytes into three words, of which the last two overlap others
+// or are empty in a short one. Among token bytes, setting bit 5 folds the case of letters and
+// makes no other byte equal to a letter, a digit or '-'.
+func words(name []byte) (w [3]uint64) {
+	const fold = 0x2020202020202020
+	n := len(name)
+	if n < 8 {
+		for _, c := range name {
+			w[0] = w[0]<<8 | uint64(c|0x20)
+		}
+		return w
+	}
+	w[0] = binary.LittleEndian.Uint64(name) | fold
+	w[1] = binary.LittleEndian.Uint64(name[n-8:]) | fold
+	if n > 16 {
+		w[2] = binary.LittleEndian.Uint64(name[8:]) | fold
+	}
+	return w
 }
 
 // equalFold compares with a string in lower case, folding ASCII letters only.
 func equalFold[T ~string | ~[]byte](s T, lower string) bool {
 	if len(s) != len(lower) {
 		return false
+	}
+	if string(s) == lower {
+		return true
 	}
 	for i := range len(lower) {
 		if toLower[s[i]] != lower[i] {

@@ -40,12 +40,10 @@ func blankLines(b []byte) (i int, e *Error) {
 
 // method reads up to and over the first space.
 func (r *Request) method(b []byte, start int) (int, *Error) {
-	i, end := start, min(len(b), start+maxMethod+1)
-	for i < end && class[b[i]]&token != 0 {
-		i++
-	}
+	n, _ := tokenEnd(b[start:min(len(b), start+maxMethod+1)])
+	i := start + n
 	switch {
-	case i-start > maxMethod:
+	case n > maxMethod:
 		return 0, ErrMethod
 	case i == len(b):
 		return 0, errMore
@@ -64,9 +62,12 @@ func (r *Request) method(b []byte, start int) (int, *Error) {
 
 // target reads up to and over the second space.
 func (r *Request) target(b []byte, start int) (int, *Error) {
-	i := start
-	for i < len(b) && class[b[i]]&target != 0 {
-		i++
+	i := len(b)
+	for n, c := range b[start:] {
+		if class[c]&target == 0 {
+			i = start + n
+			break
+		}
 	}
 	if i > start && !r.mayStart(b[start]) {
 		return 0, ErrTarget

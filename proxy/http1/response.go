@@ -64,7 +64,10 @@ func (r *Response) line(b []byte) (int, *Error) {
 
 // phrase skips the reason phrase. Its bytes are never used, so only what ends a line matters.
 func (r *Response) phrase(b []byte, i int) (int, *Error) {
-	if i < len(b) && b[i] != ' ' && b[i] != '\r' {
+	if i == len(b) {
+		return 0, errMore
+	}
+	if b[i] != ' ' && b[i] != '\r' {
 		return 0, ErrAnswer
 	}
 	if r.Status < 100 || r.Status > 599 {

@@ -25,6 +25,7 @@ var refusedAnswers = []struct {
 	{"C7 status 999", answer("HTTP/1.1 999"), http1.ErrAnswerStatus},
 	{"status of two digits", answer("HTTP/1.1 20 OK"), http1.ErrAnswer},
 	{"status of four digits", answer("HTTP/1.1 2000 OK"), http1.ErrAnswer},
+	{"status of four digits out of range", answer("HTTP/1.1 9999 OK"), http1.ErrAnswer},
 	{"status with sign", answer("HTTP/1.1 +20 OK"), http1.ErrAnswer},
 	{"status not a number", answer("HTTP/1.1 ddd OK"), http1.ErrAnswer},
 	{"two spaces before the status", answer("HTTP/1.1  200 OK"), http1.ErrAnswer},
