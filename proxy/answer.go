@@ -17,6 +17,7 @@ type answer struct {
 	length    int64 // of the body; unknownLength if it is not known
 	written   int64 // body bytes taken, whether or not the client gets them
 	begun     bool  // Respond was called
+	dated     bool  // a Date field is there, or is the function's business
 	headDone  bool  // the head is complete in out or on its way
 	committed bool  // bytes have gone to the client: no second status (P11)
 	chunked   bool  // chunked towards the client
@@ -57,9 +58,11 @@ func (x *Exchange) AddField(name, value []byte) error {
 	if !http1.ValidValue(value) {
 		return fmt.Errorf("%w: value of field %q", ErrBadAnswer, clip(name))
 	}
-	if http1.KindOf(name).HopByHop() {
+	kind := http1.KindOf(name)
+	if kind.HopByHop() {
 		return nil
 	}
+	x.answer.dated = x.answer.dated || kind == http1.Date
 	x.answer.out = appendPair(x.answer.out, name, value)
 	return nil
 }
@@ -78,6 +81,9 @@ func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 func (x *Exchange) endHead() {
 	a := &x.answer
 	a.headDone = true
+	if !a.dated {
+		a.out = x.c.srv.date.append(a.out)
+	}
 	switch {
 	case a.noBody:
 		if a.status != 204 && a.length >= 0 {

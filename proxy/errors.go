@@ -137,14 +137,13 @@ func (x *Exchange) writeError(st Status) {
 	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
 	a.out = append(a.out, st.Label...)
 	a.out = append(a.out, '\r', '\n')
-	a.out = x.c.srv.date.append(a.out)
 	if st.RetryAfter {
 		a.out = appendRetryAfter(a.out, x.c.srv.queue.RetryAfter())
 	}
 	if st.Code == 405 {
 		a.out = append(a.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
-	a.written, a.headDone, a.finished = 0, false, false
+	a.written, a.headDone, a.finished, a.dated = 0, false, false, false
 	text := st.Label
 	if st.text != "" {
 		text = st.text

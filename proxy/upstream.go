@@ -275,6 +275,7 @@ func (x *Exchange) readHead(u *upstream, n int) (rest []byte, err error) {
 		}
 	}
 	x.Respond(x.resp.Status, x.resp.Length)
+	x.answer.dated = true
 	x.answer.out = http1.AppendFields(x.answer.out, x.resp.Fields)
 	return x.up[start:n], nil
 }
