@@ -103,6 +103,13 @@ var python = language{
 	}),
 }
 
+var node = language{
+	name: "node", file: "handler.js", source: wrapper.Node, args: []string{"--preserve-symlinks-main"},
+	interpreter: sync.OnceValues(func() (string, error) {
+		return interpreter("FNPOD_TEST_NODE", "node", "-e", "console.log(process.execPath)")
+	}),
+}
+
 // interpreter returns the real path of an interpreter, past shims that would cost each start 100 ms.
 func interpreter(env string, ask ...string) (string, error) {
 	if path := os.Getenv(env); path != "" {
