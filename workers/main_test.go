@@ -1,6 +1,7 @@
 package workers_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -248,7 +249,7 @@ func (w *testWorker) answer(f testFrame) {
 	case "/log-flood":
 		text("first")
 		for range 200 {
-			w.send(testFrame{typ: tLog, code: 0, body: make([]byte, 8<<10)})
+			w.send(testFrame{typ: tLog, code: 0, body: bytes.Repeat([]byte{'x'}, 8<<10)})
 		}
 	case "/sleep":
 		time.Sleep(time.Duration(n) * time.Millisecond)

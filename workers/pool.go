@@ -91,7 +91,11 @@ func (p *Pool) keep(ctx context.Context) error {
 		case <-p.kick:
 		case <-t.C:
 		case <-rounds.C:
-			p.inspect()
+			if p.inspect() {
+				rounds.Reset(shortTick)
+			} else {
+				rounds.Reset(tick)
+			}
 		}
 		t.Reset(p.tend(ctx))
 	}
@@ -157,17 +161,20 @@ func (p *Pool) Health() error {
 // cause of interruption is returned as it is. When Do returns, nothing works on
 // the request any more.
 func (p *Pool) Do(x Exchange) error {
-	for {
+	for tries := mostTries; ; tries-- {
 		w, err := p.take(x)
 		if err != nil {
 			return err
 		}
 		again, err := p.lend(w, x)
-		if !again {
+		if !again || tries <= 1 {
 			return err
 		}
 	}
 }
+
+// mostTries is how many workers may die before they read anything of a request.
+const mostTries = 3
 
 // lend runs a request on a worker and takes the worker back on every path.
 func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
@@ -242,7 +249,7 @@ func (p *Pool) release(w *worker) {
 	now := p.now()
 	p.mu.Lock()
 	w.owners--
-	if w.state == busy && w.killReason() == Reasons && !w.dead.Load() {
+	if w.state == busy && w.fit() {
 		w.idleSince, w.spent = now, now
 		p.place(w)
 	} else {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +45,13 @@ func (l *logs) records(message string) []map[string]any {
 		}
 	}
 	return found
+}
+
+// count is len(records(message)), but quick.
+func (l *logs) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.b.Bytes(), []byte(`"msg":"`+message+`"`))
 }
 
 // pool is a running pool of test workers.
@@ -393,4 +402,27 @@ func TestPanicOfExchangeCostsTheWorkerOnly(t *testing.T) {
 	require.Panics(t, func() { _ = p.Do(x) })
 	require.Equal(t, "hello", p.get(t, "/hello"))
 	require.EqualValues(t, 2, p.Stats().Starts)
+}
+
+func signal(t testing.TB, pid string, s syscall.Signal) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(n, s))
+}
+
+// stopped reports whether all threads of a process are stopped.
+func stopped(t testing.TB, pid string) bool {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/" + pid + "/task/*/stat")
+	require.NoError(t, err)
+	for _, file := range stats {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
 }

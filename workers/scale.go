@@ -9,6 +9,7 @@ import (
 
 const (
 	tick       = time.Second
+	shortTick  = 10 * time.Millisecond       // while an idle worker has much to say
 	growAfter  = int64(5 * time.Millisecond) // a request waits as long before a worker is added for it
 	firstPause = 100 * time.Millisecond
 	mostPause  = 30 * time.Second
@@ -142,8 +143,9 @@ func (p *Pool) backOff() {
 }
 
 // inspect looks after workers beside the requests: what idle ones write and how
-// large they are, and that no busy one waits for us to read.
-func (p *Pool) inspect() {
+// large they are, and that no busy one waits for us to read. It reports whether an
+// idle one had something to say.
+func (p *Pool) inspect() (more bool) {
 	now := p.now()
 	var resting, measured []*worker
 	p.mu.Lock()
@@ -168,20 +170,20 @@ func (p *Pool) inspect() {
 	p.idle = p.idle[len(resting):] // oldest first: these are at the front
 	p.mu.Unlock()
 	for _, w := range resting {
-		p.check(w, now)
+		more = p.check(w, now) || more
 	}
 	if p.cfg.MaxRSS > 0 {
 		p.measure(measured)
 	}
+	return more
 }
 
-// check looks at the pipe and the lane of a worker that is idle.
-func (p *Pool) check(w *worker, now int64) {
+// check looks at the pipe and the lane of a worker that is idle. It reports
+// whether there was anything in the pipe.
+func (p *Pool) check(w *worker, now int64) (came bool) {
 	came, err := w.ch.poll()
-	for came && err == nil {
-		if err = w.asides(); err == nil {
-			came, err = w.ch.poll()
-		}
+	if err == nil {
+		err = w.asides()
 	}
 	switch {
 	case err != nil:
@@ -192,13 +194,14 @@ func (p *Pool) check(w *worker, now int64) {
 		}
 	}
 	p.putBack(w)
+	return came && err == nil
 }
 
 // putBack is release for a worker that was not used: it stays as old as it was.
 func (p *Pool) putBack(w *worker) {
 	p.mu.Lock()
 	w.owners--
-	if w.killReason() == Reasons && !w.dead.Load() {
+	if w.fit() {
 		p.place(w)
 	} else {
 		w.state = leaving

@@ -45,6 +45,7 @@ func (w *worker) settle() {
 
 // broken returns when a worker that cannot be used again is dead.
 func (w *worker) broken(err error) {
+	w.unfit = true
 	if errors.Is(err, ErrProtocol) {
 		w.log.Warn("worker broke the protocol", "request_id", w.request.get(), "err", err)
 	}
@@ -58,6 +59,11 @@ func (w *worker) broken(err error) {
 
 // awaitDeath waits for the end of the process.
 func (w *worker) awaitDeath(d time.Duration) bool {
+	select {
+	case <-w.proc.Done():
+		return true
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -68,13 +74,10 @@ func (w *worker) awaitDeath(d time.Duration) bool {
 	}
 }
 
-// lost says what became of a request whose worker is dead.
+// lost says what became of a request whose worker is dead, or as good as dead.
 func (w *worker) lost(err, cause error) (again bool, _ error) {
 	if w.call.cause != nil {
 		return false, w.call.cause
-	}
-	if w.ch.withdraw() {
-		return true, err
 	}
 	switch w.killReason() {
 	case ReasonTimeout:
@@ -85,19 +88,20 @@ func (w *worker) lost(err, cause error) (again bool, _ error) {
 	case ReasonStopped:
 		return false, ErrClosed
 	case ReasonProtocol:
-		if errors.Is(err, ErrProtocol) {
-			return false, err
+		if !errors.Is(err, ErrProtocol) {
+			err = fmt.Errorf("%w: it closed its pipe", ErrProtocol)
 		}
-		return false, fmt.Errorf("%w: it closed its pipe", ErrProtocol)
 	default:
-		return w.unseen(), fmt.Errorf("%w: %v", ErrDied, w.proc.Exit())
+		err = fmt.Errorf("%w: %v", ErrDied, w.proc.Exit())
 	}
+	return w.unseen(), err
 }
 
-// unseen reports whether the dead worker has not read any of the request. What
-// waits in a pipe is read in order, so nothing was taken if at least as much is
-// left as was written. Only then may another worker run the request (rule R4).
+// unseen reports whether the worker, which is dead, has not read any of the
+// request. What waits in a pipe is read in order, so nothing was taken if at least
+// as much is left as was written. Only then may another worker run the request
+// (rule R4).
 func (w *worker) unseen() bool {
 	c := &w.call
-	return !c.touched && !c.heard && w.ch.unread() >= w.ch.wrote
+	return !c.touched && !c.heard && w.awaitDeath(0) && w.ch.unread() >= w.ch.wrote
 }

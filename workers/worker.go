@@ -81,6 +81,7 @@ type worker struct {
 	id     uint32
 	frames []byte // what is written next
 	call   call
+	unfit  bool  // dead, or as good as
 	spent  int64 // idle since, as serve needs it; on the pool's clock
 
 	limit          limit
@@ -124,6 +125,10 @@ func (w *worker) reasonOfDeath() Reason {
 	}
 	return ReasonExited
 }
+
+// fit reports whether the worker can run another request, as far as the goroutine
+// that ran the last one knows.
+func (w *worker) fit() bool { return !w.unfit && w.killReason() == Reasons && !w.dead.Load() }
 
 // overdue is called when the limit strikes.
 func (w *worker) overdue() {
