@@ -68,7 +68,7 @@ func complete() *metrics.Set {
 	for _, state := range []string{"idle", "busy"} {
 		s.Func(metrics.UpstreamConnections, one, state)
 	}
-	for _, reason := range []string{"exit", "oom", "protocol", "timeout", "memory", "start"} {
+	for _, reason := range []string{"exited", "signaled", "oom", "timeout", "canceled", "protocol", "start"} {
 		s.Func(metrics.WorkerDeaths, one, reason)
 	}
 	return s
