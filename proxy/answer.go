@@ -179,6 +179,9 @@ func (x *Exchange) flush() error {
 	if len(a.out) == 0 {
 		return nil
 	}
+	if !a.committed && !a.finished {
+		x.answerStarted() // the rest may take its time
+	}
 	a.committed = true
 	err := x.c.write(a.out)
 	a.out = a.out[:0]

@@ -59,6 +59,9 @@ func (x *Exchange) account(end int64, err error) {
 	if x.granted > 0 {
 		c.shard.QueueWait.Observe(time.Duration(x.granted - x.arrived))
 		c.shard.RunTime.Observe(time.Duration(end - x.granted))
+		if err == nil {
+			c.shard.FirstByte.Observe(time.Duration(x.answered - x.granted))
+		}
 		c.srv.queue.Observe(time.Duration(end - x.granted))
 	}
 	if c.srv.cfg.AccessLog {

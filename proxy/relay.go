@@ -14,9 +14,7 @@ func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err er
 	left := x.resp.Length
 	n := min(int64(len(rest)), left)
 	surplus = rest[n:]
-	if left -= n; left > 0 {
-		x.answerStarted()
-	}
+	left -= n
 	if _, err := x.Write(rest[:n]); err != nil {
 		return nil, err
 	}
@@ -88,8 +86,6 @@ func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err e
 		}
 		if done := chunks.Done(); done && first && len(chunks.Trailers()) == 0 {
 			x.answer.length = int64(payload)
-		} else if first {
-			x.answerStarted()
 		}
 		first = false
 		if _, err := x.Write(rest[:payload]); err != nil {
@@ -116,7 +112,6 @@ func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err e
 // relayToClose passes on a body that ends with the function's connection.
 func (x *Exchange) relayToClose(u *upstream, rest []byte) error {
 	x.answer.length = unknownLength
-	x.answerStarted()
 	for {
 		if _, err := x.Write(rest); err != nil {
 			return err
