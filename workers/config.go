@@ -91,11 +91,21 @@ func (c Config) Validate() error {
 	if c.Concurrency != 1 {
 		errs = append(errs, fmt.Errorf("workers-concurrency %d: only 1 is supported", c.Concurrency))
 	}
-	if len(c.Command) == 0 {
-		errs = append(errs, c.Handler.validate())
+	if err := c.validateProgram(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Dir != "" && !filepath.IsAbs(c.Dir) {
 		errs = append(errs, fmt.Errorf("workers-dir %q: must be an absolute path", c.Dir))
 	}
 	return errors.Join(errs...)
+}
+
+func (c Config) validateProgram() error {
+	if len(c.Command) == 0 {
+		if err := c.Handler.validate(); err != nil {
+			return err
+		}
+	}
+	_, err := c.program()
+	return err
 }

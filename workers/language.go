@@ -32,7 +32,7 @@ type language struct {
 }
 
 // languages are tried in order; the first with the file's extension is taken.
-func languages() []*language { return []*language{&python} }
+func languages() []*language { return []*language{&python, &node} }
 
 var python = language{
 	name:       "python",
@@ -40,6 +40,16 @@ var python = language{
 	program:    "python3",
 	own:        []string{"-c", "import os, sys; os.write(3, os.fsencode(sys.executable))"},
 	wrapper:    wrapper.Python,
+}
+
+var node = language{
+	name:       "node",
+	extensions: []string{".js", ".mjs", ".cjs"},
+	program:    "node",
+	// The wrapper is opened through procfs, where the link's target is no path.
+	args:    []string{"--preserve-symlinks-main"},
+	own:     []string{"-e", "require('fs').writeSync(3, process.execPath)"},
+	wrapper: wrapper.Node,
 }
 
 // ParseHandler reads FILE[:function]. The file must exist, be readable and have

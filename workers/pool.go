@@ -180,6 +180,9 @@ const mostTries = 3
 func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 	whole := false
 	defer func() {
+		if err != nil {
+			p.countFailed(err)
+		}
 		if !whole { // a panic: nobody knows where the conversation stands
 			w.kill(ReasonCanceled)
 		}
@@ -189,6 +192,14 @@ func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 	again, err = w.serve(x)
 	whole = true
 	return again, err
+}
+
+func (p *Pool) countFailed(err error) {
+	if raised := new(HandlerError); errors.As(err, &raised) {
+		p.mu.Lock()
+		p.stats.Failed++
+		p.mu.Unlock()
+	}
 }
 
 // take returns the worker that was busy last, or waits for one.
