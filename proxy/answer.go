@@ -25,6 +25,7 @@ type answer struct {
 	noBody    bool  // HEAD, 204, 304
 	finished  bool
 	keep      bool // the connection may carry another request
+	misused   bool // Respond was given what no client may see
 	sent      int64
 	trailers  []byte
 }
@@ -34,9 +35,15 @@ func (a *answer) reset() {
 }
 
 // Respond starts the final answer. length is the size of the body in bytes, or
-// -1 if it is not known: then every Write reaches the client at once.
+// -1 if it is not known: then every Write reaches the client at once. A status
+// that is not final, and a second answer after bytes of the first have gone, make
+// Write and Finish fail.
 func (x *Exchange) Respond(status int, length int64) {
 	a := &x.answer
+	if a.committed || status < 200 || status > 599 {
+		a.misused = true
+		return
+	}
 	a.begun, a.status, a.length = true, status, length
 	a.noBody = status == 204 || status == 304 || x.isHead()
 	a.keep = x.req.KeepAlive && !x.c.srv.draining.Load()
@@ -44,6 +51,19 @@ func (x *Exchange) Respond(status int, length int64) {
 	if x.answered == 0 {
 		x.answered = x.c.srv.now()
 	}
+}
+
+// usable reports why nothing more may be added to the answer.
+func (a *answer) usable() error {
+	switch {
+	case a.misused:
+		return fmt.Errorf("%w: a second one, or a status that is not final", ErrBadAnswer)
+	case !a.begun:
+		return fmt.Errorf("%w: none was begun", ErrBadAnswer)
+	case a.finished:
+		return fmt.Errorf("%w: it has ended", ErrBadAnswer)
+	}
+	return nil
 }
 
 func (x *Exchange) isHead() bool { return string(x.req.Method) == "HEAD" }
@@ -86,7 +106,7 @@ func (x *Exchange) endHead() {
 	}
 	switch {
 	case a.noBody:
-		if a.status != 204 && a.length >= 0 {
+		if a.status != 204 && a.status != 304 && a.length >= 0 {
 			a.out = appendLength(a.out, a.length)
 		}
 	case a.length >= 0:
@@ -117,6 +137,9 @@ func appendLength(dst []byte, n int64) []byte {
 // one piece. It waits while the client does not read.
 func (x *Exchange) Write(p []byte) (int, error) {
 	a := &x.answer
+	if err := a.usable(); err != nil {
+		return 0, err
+	}
 	if !a.headDone {
 		x.endHead()
 	}
@@ -204,11 +227,11 @@ func (x *Exchange) AddTrailer(name, value []byte) error {
 // looks whole.
 func (x *Exchange) Finish() error {
 	a := &x.answer
-	if !a.begun {
-		return fmt.Errorf("%w: none was begun", ErrBadAnswer)
+	if err := a.usable(); err != nil {
+		return err
 	}
 	if !a.headDone {
-		if a.length == unknownLength && !a.noBody {
+		if a.length == unknownLength && !a.noBody && len(a.trailers) == 0 {
 			a.length = 0
 		}
 		x.endHead()

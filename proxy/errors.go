@@ -132,8 +132,9 @@ func (x *Exchange) fail(err error) (keep bool) {
 // writeError writes our own answer: a short fixed text, nothing of the error
 // itself (rule M6), and a field that says who answered and why.
 func (x *Exchange) writeError(st Status) {
-	x.Respond(st.Code, 0)
 	a := &x.answer
+	a.reset()
+	x.Respond(st.Code, 0)
 	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
 	a.out = append(a.out, st.Label...)
 	a.out = append(a.out, '\r', '\n')
@@ -143,7 +144,6 @@ func (x *Exchange) writeError(st Status) {
 	if st.Code == 405 {
 		a.out = append(a.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
-	a.written, a.headDone, a.finished, a.dated = 0, false, false, false
 	text := st.Label
 	if st.text != "" {
 		text = st.text

@@ -1,0 +1,196 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// Names of series that the tests look at.
+const (
+	nameRejected = "fnpod_rejected_total"
+	nameFaults   = "fnpod_upstream_errors_total"
+	nameRetries  = "fnpod_upstream_retries_total"
+	namePanics   = "fnpod_panics_total"
+)
+
+// patience ends tests that hang. Nothing is asserted about how long things take.
+const patience = 20 * time.Second
+
+// setup is what a test may change before its pod starts.
+type setup struct {
+	proxy.Config
+	Queue    queue.Config
+	Backend  proxy.Backend
+	Statuses []proxy.Status
+	Log      *slog.Logger
+	Network  string // "tcp", "tcp6" or "unix"
+}
+
+// pod is a Server that runs.
+type pod struct {
+	t       testing.TB
+	network string
+	address string
+	queue   *queue.Queue
+	metrics *metrics.Set
+	cancel  context.CancelFunc
+	ended   chan error
+
+	once sync.Once
+	err  error
+}
+
+// newPod starts a server that is stopped, and checked for leaks, with the test.
+func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
+	t.Helper()
+	s := setup{Config: proxy.DefaultConfig(), Queue: queue.Config{Depth: 100}, Backend: b, Log: slog.New(slog.DiscardHandler), Network: "tcp"}
+	s.DrainDelay, s.DrainTimeout = 0, patience
+	for _, f := range change {
+		f(&s)
+	}
+	p := &pod{t: t, network: s.Network, queue: queue.New(s.Queue), metrics: metrics.New(2), ended: make(chan error, 1)}
+	server, err := proxy.New(proxy.Parts{
+		Config: s.Config, Queue: p.queue, Backend: s.Backend, Metrics: p.metrics, Log: s.Log, Nonce: "t", Statuses: s.Statuses,
+	})
+	require.NoError(t, err)
+	ln := listen(t, s.Network)
+	p.address = ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go func() { p.ended <- server.Run(ctx, ln) }()
+	t.Cleanup(func() {
+		require.NoError(t, p.stop())
+		p.requireQuiet()
+	})
+	return p
+}
+
+func listen(t testing.TB, network string) net.Listener {
+	t.Helper()
+	address := "127.0.0.1:0"
+	switch network {
+	case "unix":
+		address = filepath.Join(t.TempDir(), "s")
+	case "tcp6":
+		address = "[::1]:0"
+	}
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), network, address)
+	require.NoError(t, err)
+	return ln
+}
+
+// stop drains and returns what Run returned.
+func (p *pod) stop() error {
+	p.cancel()
+	p.once.Do(func() {
+		select {
+		case p.err = <-p.ended:
+		case <-time.After(2 * patience):
+			p.err = errors.New("the drain hangs:\n" + stacks())
+		}
+	})
+	return p.err
+}
+
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
+// requireQuiet checks that no slot is out and that the counters add up (P3, P12).
+func (p *pod) requireQuiet() {
+	p.t.Helper()
+	st := p.queue.Stats()
+	require.Zero(p.t, st.Executing, "slots")
+	require.Zero(p.t, st.Queued, "waiters")
+	r := p.metrics.Requests()
+	require.Equal(p.t, r.Accepted, answered(r)+r.ClientGone+r.Aborted, "%+v", r)
+}
+
+func answered(r metrics.Requests) (total uint64) {
+	for _, n := range r.Answered {
+		total += n
+	}
+	return total
+}
+
+// eventually waits for what another goroutine or the kernel does.
+func eventually(t testing.TB, ok func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, ok, patience, time.Millisecond, what)
+}
+
+func (p *pod) waitQueue(executing, queued int) {
+	p.t.Helper()
+	eventually(p.t, func() bool {
+		st := p.queue.Stats()
+		return st.Executing == executing && st.Queued == queued
+	}, "queue")
+}
+
+// count adds up a counter whose labels include the given value, if any.
+func (p *pod) count(name string, label ...string) (total int) {
+	p.t.Helper()
+	families, err := p.metrics.Gather()
+	require.NoError(p.t, err)
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if labelled(m, label) {
+				total += int(m.GetCounter().GetValue()) + int(m.GetGauge().GetValue()) + int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return total
+}
+
+func labelled(m *dto.Metric, values []string) bool {
+	for _, v := range values {
+		found := false
+		for _, l := range m.GetLabel() {
+			found = found || l.GetValue() == v
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// waitRejected waits until that many requests were turned away for a reason:
+// counting happens after the answer is out.
+func (p *pod) waitRejected(reason string, n int) {
+	p.t.Helper()
+	eventually(p.t, func() bool { return p.count(nameRejected, reason) == n }, "rejected for "+reason)
+}
+
+func (p *pod) waitFault(reason string, n int) {
+	p.t.Helper()
+	eventually(p.t, func() bool { return p.count(nameFaults, reason) == n }, "upstream fault "+reason)
+}
+
+func (p *pod) waitGone(n int) {
+	p.t.Helper()
+	eventually(p.t, func() bool { return int(p.metrics.Requests().ClientGone) == n }, "clients gone")
+}
+
+func (p *pod) waitAborted(n int) {
+	p.t.Helper()
+	eventually(p.t, func() bool { return int(p.metrics.Requests().Aborted) == n }, "answers aborted")
+}
