@@ -127,8 +127,10 @@ func defaults() *commands {
 		Queue:  queueSettings(queue.DefaultConfig()),
 		Proxy:  proxySettings(proxy.DefaultConfig()),
 	}
+	serve := f
+	serve.Proxy.MaxBody = 64 << 20 // a worker holds the body in memory (rule L8)
 	return &commands{
-		Serve: serveCmd{Front: f, Workers: newWorkerSettings(workers.DefaultConfig())},
+		Serve: serveCmd{Front: serve, Workers: newWorkerSettings(workers.DefaultConfig())},
 		Run: runCmd{Front: f, Function: functionSettings{
 			Mode:         "http",
 			Upstream:     upstream{network: "tcp", address: "127.0.0.1:3000"},

@@ -59,16 +59,18 @@ func writeManual(w io.Writer) error {
 	return err
 }
 
-// manualSettings merges the settings of the commands and sorts them by group, in the order of declaration.
+// manualSettings merges the settings of the commands that have the same default, and sorts them by group, in the order of declaration.
 func manualSettings(commands []*kong.Node) []manualSetting {
 	var all []manualSetting
 	var groups []string
 	for _, c := range commands {
 		for _, flag := range c.Flags {
-			i := slices.IndexFunc(all, func(s manualSetting) bool { return s.flag.Name == flag.Name })
+			i := slices.IndexFunc(all, func(s manualSetting) bool {
+				return s.flag.Name == flag.Name && s.flag.Default == flag.Default
+			})
 			if i < 0 {
-				i = len(all)
-				all = append(all, manualSetting{flag: flag})
+				i = after(all, flag.Name)
+				all = slices.Insert(all, i, manualSetting{flag: flag})
 				groups = append(groups, flag.Group.Title)
 			}
 			all[i].commands = append(all[i].commands, c.Name)
@@ -78,6 +80,18 @@ func manualSettings(commands []*kong.Node) []manualSetting {
 		return slices.Index(groups, a.flag.Group.Title) - slices.Index(groups, b.flag.Group.Title)
 	})
 	return all
+}
+
+// after is the place behind the settings called name, or the end.
+func after(all []manualSetting, name string) int {
+	i := len(all)
+	for i > 0 && all[i-1].flag.Name != name {
+		i--
+	}
+	if i == 0 {
+		return len(all)
+	}
+	return i
 }
 
 func code(s string) string {
