@@ -20,6 +20,9 @@ func AwaitExitAndReap(pid, pidfd int) Exit {
 // StatusOf reads a status line.
 func StatusOf(line []byte) (int, bool) { return statusOf(line) }
 
+// ProbeRequest returns what an HTTP probe sends.
+func ProbeRequest(p Probe) string { return p.request() }
+
 // ParseStat reads the contents of a stat file.
 func ParseStat(b []byte) (state byte, parent, group int, err error) {
 	s, err := parseStat(b)

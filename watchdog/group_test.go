@@ -147,7 +147,7 @@ func TestW5TheEndOfTheStartingThreadIsHarmless(t *testing.T) {
 	noLeaks(t)
 	r := newReports(t)
 	c := program(t, "polite")
-	c.Extra = []*os.File{r.w}
+	c.Extra, c.Output = []*os.File{r.w}, func(watchdog.Line) {}
 	var p *watchdog.Process
 	thread := make(chan int)
 	go func() {

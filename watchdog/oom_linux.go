@@ -25,14 +25,17 @@ func raiseOOMScore(pid, by int) error {
 	if err != nil {
 		return err
 	}
-	score := strconv.Itoa(min(own+by, maxOOMScoreAdj))
+	score := min(own+by, maxOOMScoreAdj)
+	if score == own {
+		return nil
+	}
 	// Plain system calls: os.WriteFile would also register the file with the
 	// network poller, for each process started.
 	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", syscall.O_WRONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	_, err = syscall.Write(fd, []byte(score))
+	_, err = syscall.Write(fd, strconv.AppendInt(nil, int64(score), 10))
 	_ = syscall.Close(fd) // nothing is buffered
 	return err
 }

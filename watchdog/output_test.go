@@ -120,7 +120,7 @@ func FuzzLines(f *testing.F) {
 	f.Add([]byte("a\nb\r\n\n\x00c"), 3)
 	f.Add([]byte(strings.Repeat("x", 40000)+"\ny"), 16384)
 	f.Fuzz(func(t *testing.T, text []byte, step int) {
-		step = max(1, step)
+		step = max(1, step, len(text)/100)
 		var got []string
 		l := watchdog.NewLines(watchdog.Config{OutputRate: -1, Output: func(l watchdog.Line) { got = append(got, string(l.Text)) }})
 		for rest := text; len(rest) > 0; {

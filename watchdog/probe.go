@@ -39,11 +39,12 @@ const (
 )
 
 var (
-	errProbeForm = errors.New("unknown form")
-	errProbePath = errors.New("path missing")
-	errProbePort = errors.New("port must be a number from 1 to 65535")
-	errProbeURL  = errors.New("only host, port, path and query belong in the URL")
-	errNotFile   = errors.New("neither a regular file nor a socket")
+	errProbeForm   = errors.New("unknown form")
+	errProbePath   = errors.New("path missing")
+	errProbePort   = errors.New("port must be a number from 1 to 65535")
+	errProbeURL    = errors.New("only host, port, path and query belong in the URL")
+	errProbeTarget = errors.New("the query has to be percent-encoded")
+	errNotFile     = errors.New("neither a regular file nor a socket")
 )
 
 // ParseProbe reads a probe:
@@ -126,7 +127,8 @@ func parseSocketURL(s string) (Probe, error) {
 	if err != nil {
 		return Probe{}, errProbeURL
 	}
-	return Probe{kind: probeHTTP, network: "unix", address: socket, host: "localhost", target: u.RequestURI()}, nil
+	p := Probe{kind: probeHTTP, network: "unix", address: socket, host: "localhost", target: u.RequestURI()}
+	return p, checkTarget(p.target)
 }
 
 func parseURL(s string) (Probe, error) {
@@ -142,7 +144,18 @@ func parseURL(s string) (Probe, error) {
 		address = net.JoinHostPort(u.Hostname(), "80")
 	}
 	p := Probe{kind: probeHTTP, network: "tcp", address: address, host: u.Host, target: u.RequestURI()}
-	return p, checkAddress(address)
+	return p, errors.Join(checkAddress(address), checkTarget(p.target))
+}
+
+// checkTarget refuses what a request line cannot carry. The path is escaped
+// already, the query is as it was given.
+func checkTarget(target string) error {
+	for _, b := range []byte(target) {
+		if b <= ' ' || b >= 0x7f {
+			return errProbeTarget
+		}
+	}
+	return nil
 }
 
 // String returns the probe as ParseProbe took it.

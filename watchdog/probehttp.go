@@ -26,9 +26,7 @@ func (p Probe) checkHTTP(ctx context.Context) error {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // fails only when closed
 	defer stop()
-	request := "GET " + p.target + " HTTP/1.1\r\nHost: " + p.host +
-		"\r\nUser-Agent: fnpod-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-	if _, err := io.WriteString(conn, request); err != nil {
+	if _, err := io.WriteString(conn, p.request()); err != nil {
 		return err
 	}
 	line, err := bufio.NewReaderSize(conn, probeHead).ReadSlice('\n')
@@ -46,6 +44,11 @@ func (p Probe) checkHTTP(ctx context.Context) error {
 		return fmt.Errorf("status %d", status)
 	}
 	return nil
+}
+
+func (p Probe) request() string {
+	return "GET " + p.target + " HTTP/1.1\r\nHost: " + p.host +
+		"\r\nUser-Agent: fnpod-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 }
 
 // statusOf reads "HTTP/1.x NNN" with anything after a space or the line's end.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,16 @@ func SetSubreaper() error {
 		return fmt.Errorf("watchdog: become subreaper: %w", err)
 	}
 	return nil
+}
+
+// adopts reports whether orphans are handed to us.
+func adopts() bool {
+	if os.Getpid() == 1 {
+		return true
+	}
+	var subreaper int32
+	err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&subreaper)), 0, 0, 0)
+	return err == nil && subreaper != 0
 }
 
 // Reaper collects orphans that were handed to us as process 1 or subreaper.

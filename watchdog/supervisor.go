@@ -32,7 +32,8 @@ type Supervisor struct {
 	// KeepTrying makes Run go on, not ready and with the longest delay between
 	// starts, where it would give up after five exits in a minute.
 	KeepTrying bool
-	// Log gets starts, ends and state changes; nil discards them.
+	// Log gets starts, ends and state changes, and what Process.Log would get
+	// if that is nil; nil discards them.
 	Log *slog.Logger
 
 	begin func(Config) (child, error) // nil means Start; tests replace it
@@ -184,7 +185,11 @@ func (s *Supervisor) launch() (child, error) {
 	if begin == nil {
 		begin = func(c Config) (child, error) { return Start(c) }
 	}
-	c, err := begin(s.Process)
+	config := s.Process
+	if config.Log == nil {
+		config.Log = s.Log
+	}
+	c, err := begin(config)
 	if err != nil {
 		return nil, err
 	}

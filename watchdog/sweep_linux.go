@@ -29,6 +29,9 @@ const (
 //
 // It runs while the process is a zombie that keeps the group's number ours.
 func (p *Process) sweep() {
+	if !adopts() {
+		return
+	}
 	deadline := time.Now().Add(sweepWait)
 	for range sweepRounds {
 		if !p.sweepOnce(deadline) || time.Now().After(deadline) {
