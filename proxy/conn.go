@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -60,6 +62,7 @@ const (
 // nothing has come: one read and one write per request.
 func (c *conn) serve() {
 	defer c.close()
+	defer c.recover()
 	now := c.srv.now()
 	c.enter(phaseIdle, now+int64(c.srv.cfg.HeadTimeout)) // rule L1: nobody keeps us waiting for a first byte
 	onReadable := c.onReadable
@@ -72,6 +75,17 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// recover keeps a bug of ours to the connection that met it (rule R7).
+func (c *conn) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	c.srv.log.Error("connection panicked", "peer", c.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	c.shard.Panics.Add(1)
+	c.aborted = true
 }
 
 // outside does what onReadable cannot: wait in the middle of a request.

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -94,6 +96,14 @@ func (x *Exchange) uploadEnded(_ *upload, err error) error {
 // still come, so the connection is left alone.
 func (p *upload) run() {
 	defer close(p.done)
+	defer func() {
+		if bug := recover(); bug != nil {
+			p.x.c.srv.log.Error("upload panicked", "request_id", p.x.ID(), "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
+			p.x.c.shard.Panics.Add(1)
+			p.err = errPanic
+			p.u.close()
+		}
+	}()
 	err := p.send()
 	p.err = err
 	if p.x.body.err != nil {
