@@ -82,9 +82,8 @@ func (x *Exchange) frameBody() (bodyStep, error) {
 	if x.req.Length <= cfg.BufferBody {
 		return x.smallBody(), nil
 	}
-	have := x.in[x.head:x.used]
-	x.taken = x.used
-	b.prefix, b.left = have, x.req.Length
+	x.taken = x.head + int(min(int64(x.used-x.head), x.req.Length)) // what follows belongs to the next request
+	b.prefix, b.left = x.in[x.head:x.taken], x.req.Length
 	return bodyStream, nil
 }
 
