@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/fnpod/fnpod/workers"
 )
 
 const checkDescription = "Print the effective settings of a command and where each comes from, without starting anything. " +
@@ -35,8 +37,8 @@ type everyFlag struct {
 	Workers  workerSettings   `embed:"" group:"Workers"`
 }
 
-func (c *everyFlag) check() error {
-	return errors.Join(c.Front.check(), c.Function.check(c.Front.Listen), c.Workers.check())
+func (c *everyFlag) check(env environment) error {
+	return errors.Join(c.Front.check(), c.Function.check(c.Front.Listen), c.Workers.check(workers.Handler{}, env))
 }
 
 // Run prints the settings on standard output, and what is wrong or suspicious on standard error.

@@ -13,10 +13,13 @@ import (
 )
 
 // check reports what is wrong with the settings of a command although each has the right form.
-func (c *serveCmd) check() error { return errors.Join(c.Front.check(), c.Workers.check()) }
-func (c *proxyCmd) check() error { return c.Front.check() }
+func (c *serveCmd) check(env environment) error {
+	return errors.Join(c.Front.check(), c.Workers.check(c.Handler.Handler, env))
+}
 
-func (c *runCmd) check() error {
+func (c *proxyCmd) check(environment) error { return c.Front.check() }
+
+func (c *runCmd) check(environment) error {
 	argv := c.argv()
 	var missing error
 	if len(argv) == 0 {
@@ -97,9 +100,15 @@ func (s *workerSettings) config() workers.Config {
 	return c
 }
 
-// check leaves out the handler, which was checked when it was read.
-func (s *workerSettings) check() error {
+// check looks for the interpreter too when there is a handler.
+func (s *workerSettings) check(h workers.Handler, env environment) error {
 	c := s.config()
-	c.Command = []string{"/proc/self/exe"} // the program itself is checked with the handler
+	c.Handler = h
+	if path, ok := env.lookup("PATH"); ok {
+		c.Path = path
+	}
+	if h == (workers.Handler{}) { // none given, or a bad one that has been reported
+		c.Command = []string{"/proc/self/exe"}
+	}
 	return c.Validate()
 }

@@ -176,8 +176,8 @@ func grammarError(err error) string {
 }
 
 // A checker is a command whose settings can be wrong although each has the right form. Its error may be several
-// joined ones; each begins with the name of the setting, followed by a space and, after ": ", by what is allowed.
-type checker interface{ check() error }
+// joined ones; each begins with the name of the setting, perhaps with its value, and says after ": " what is allowed.
+type checker interface{ check(env environment) error }
 
 // check notes what the command has to say about its settings, with value and origin.
 func (p *parser) check(ctx *kong.Context) {
@@ -186,16 +186,14 @@ func (p *parser) check(ctx *kong.Context) {
 		return
 	}
 	settings := p.settings(ctx)
-	for _, err := range leaves(command.check()) {
-		name, _, _ := strings.Cut(err.Error(), " ")
-		i := slices.IndexFunc(settings, func(s setting) bool { return s.Name == name })
-		_, allowed, found := strings.Cut(err.Error(), ": ")
-		if i < 0 || !found {
-			panic("a check that names no setting: " + err.Error())
+	for _, err := range leaves(command.check(p.env)) {
+		head, allowed, _ := strings.Cut(err.Error(), ": ")
+		name, _, _ := strings.Cut(head, " ")
+		bad := problem{Name: name, Value: "", Origin: "default", Allowed: allowed}
+		if i := slices.IndexFunc(settings, func(s setting) bool { return s.Name == name }); i >= 0 {
+			bad.Value, bad.Origin = settings[i].Value, settings[i].Origin
 		}
-		p.problems = append(p.problems, problem{
-			Name: name, Value: settings[i].Value, Origin: settings[i].Origin, Allowed: allowed,
-		})
+		p.problems = append(p.problems, bad)
 	}
 }
 

@@ -124,7 +124,7 @@ func TestErrorsOfPackagesNameSettings(t *testing.T) {
 		Min: -1, Max: -1, IdleTimeout: -1, StartTimeout: -1, Timeout: -1, ClientGrace: -1, StopGrace: -1, MaxRequests: -1,
 		MaxRSS: -1, Concurrency: -1, Lane: -1,
 	}
-	errs := leaves(errors.Join(negative.Validate(), queue.Config{Limit: -1, Depth: -1, MaxWait: -1}.Validate(), pool.check()))
+	errs := leaves(errors.Join(negative.Validate(), queue.Config{Limit: -1, Depth: -1, MaxWait: -1}.Validate(), pool.check(workers.Handler{}, nil)))
 	require.GreaterOrEqual(t, len(errs), 14+3+11)
 	for _, err := range errs {
 		name, allowed, found := strings.Cut(err.Error(), ": ")
@@ -132,6 +132,15 @@ func TestErrorsOfPackagesNameSettings(t *testing.T) {
 		require.Contains(t, known, variableOf(name))
 		require.True(t, found && allowed != "", err.Error())
 	}
+}
+
+func TestMissingInterpreterIsReported(t *testing.T) {
+	file := handlerFile(t)
+	got := fnpod(t, []string{"PATH=/nowhere"}, "check", "serve", file)
+	require.Equal(t, exitUsage, got.code)
+	require.Regexp(t, `^fnpod: workers-interpreter "" \(default\): .*not found.*\n$`, got.stderr)
+	got = fnpod(t, nil, "check", "serve", file, "--workers-interpreter=fnpod-nowhere")
+	require.Regexp(t, `^fnpod: workers-interpreter "fnpod-nowhere" \(flag --workers-interpreter\): .*not found.*\n$`, got.stderr)
 }
 
 func TestEveryDefaultCanBeWrittenAsText(t *testing.T) {

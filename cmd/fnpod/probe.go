@@ -41,7 +41,7 @@ func (u *probeURL) parse(text string, _ *kong.Tag) error {
 	return nil
 }
 
-func (c *probeCmd) check() error {
+func (c *probeCmd) check(environment) error {
 	var off error
 	if c.Admin.network == "" && c.URL.network == "" {
 		off = fmt.Errorf("admin %s: must be on, or give the probe a URL", &c.Admin)
