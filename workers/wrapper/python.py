@@ -18,8 +18,9 @@ INLINE, PIECE, CREDIT = 8 << 10, 64 << 10, 256 << 10
 TEXT = b'content-type\0text/plain; charset=utf-8'
 BINARY = b'content-type\0application/octet-stream'
 
-header = Struct('<IIBBHI')
+header = Struct('<IIBBHI')  # meta length, body length, type, flags, code, id
 pack, unpack = header.pack, header.unpack_from
+glance = Struct('<IIII').unpack_from  # type, flags and code as one: 1 is a request without flags
 
 IN = OUT = -1
 LANE_FD, LANE_IN, LANE_OUT = -1, 0, 0  # the shared memory for large bodies: window sizes, requests first
@@ -53,11 +54,26 @@ class Headers(dict):
         return [fields[i + 1] for i in range(6, len(fields), 2) if fields[i] == name]
 
 
+class Part:
+    """An attribute that is computed when it is first asked for."""
+
+    __slots__ = ('compute', 'name')
+
+    def __init__(self, compute):
+        self.compute = compute
+        self.name = compute.__name__
+
+    def __get__(self, req, owner):
+        if req is None:
+            return self
+        value = req.__dict__[self.name] = self.compute(req)
+        return value
+
+
 class Request:
     """One request. Its parts are decoded when they are first asked for."""
 
-    __slots__ = ('_raw', '_end', '_at', '_number', '_fields', 'method', 'path', 'query', 'scheme', 'host', 'peer',
-                 'deadline', 'headers', 'body', 'id', 'args', '__dict__', '__weakref__')
+    __slots__ = ('_raw', '_end', '_at', '_number', '__dict__', '__weakref__')
 
     def __init__(self, raw, end, at, number):
         self._raw = raw        # the frame; its meta block ends at _end, an inline body follows
@@ -65,35 +81,62 @@ class Request:
         self._at = at
         self._number = number
 
-    def __getattr__(self, name):
-        if name == 'body':
-            self.body = body = self._raw[self._end:]
-            return body
-        if name == 'headers':
-            fields = self._fields
-            names = iter(fields[6:])
-            self.headers = headers = Headers(zip(names, names))
-            headers._fields = fields
-            if len(headers) * 2 != len(fields) - 6:
-                for name in headers:
-                    headers[name] = ('; ' if name == 'cookie' else ', ').join(headers.get_all(name))
-            return headers
-        if name in ('_fields', 'method', 'path', 'query', 'peer'):
-            self._fields = fields = self._raw[16:self._end].decode('latin-1').split('\0')
-            self.method, self.path, self.query, _, self.peer = fields[:5]
-        elif name in ('scheme', 'host'):
-            self.scheme, _, self.host = self._fields[3].partition(' ')
-        elif name == 'deadline':
-            left = self._fields[5]
-            self.deadline = self._at + int(left) / 1000 if left else None
-        elif name == 'id':
-            self.id = self.headers.get('x-request-id') or str(self._number)
-        elif name == 'args':
-            from urllib.parse import parse_qs
-            self.args = parse_qs(self.query, keep_blank_values=True)
-        else:
-            raise AttributeError("'Request' object has no attribute %r" % name)
-        return getattr(self, name)
+    @Part
+    def method(self):
+        return self._fields[0]
+
+    @Part
+    def path(self):
+        return self._fields[1]
+
+    @Part
+    def query(self):
+        return self._fields[2]
+
+    @Part
+    def scheme(self):
+        return self._fields[3].partition(' ')[0]
+
+    @Part
+    def host(self):
+        return self._fields[3].partition(' ')[2]
+
+    @Part
+    def peer(self):
+        return self._fields[4]
+
+    @Part
+    def body(self):
+        return self._raw[self._end:]
+
+    @Part
+    def _fields(self):  # six strings, then names and values
+        return self._raw[16:self._end].decode('latin-1').split('\0')
+
+    @Part
+    def headers(self):
+        fields = self._fields
+        names = iter(fields[6:])
+        headers = Headers(zip(names, names))
+        headers._fields = fields
+        if len(headers) * 2 != len(fields) - 6:
+            for name in headers:
+                headers[name] = ('; ' if name == 'cookie' else ', ').join(headers.get_all(name))
+        return headers
+
+    @Part
+    def deadline(self):
+        left = self._fields[5]
+        return self._at + int(left) / 1000 if left else None
+
+    @Part
+    def id(self):
+        return self.headers.get('x-request-id') or str(self._number)
+
+    @Part
+    def args(self):
+        from urllib.parse import parse_qs
+        return parse_qs(self.query, keep_blank_values=True)
 
     def remaining(self):
         """Seconds until the deadline, never below 0; None without one."""
@@ -153,12 +196,11 @@ def serve(handle):
     read, write, clock, fd, out_fd = os.read, os.write, time, IN, OUT
     while True:
         data = REST or read(fd, 65536)
-        whole = False
+        word = 0
         if len(data) >= 16:
-            meta, body, kind, flags, _, number = unpack(data)
-            end = 16 + meta
-            whole = kind == REQUEST and flags == 0 and len(data) == end + body and not REST
-        if whole:
+            end, body, word, number = glance(data)
+            end += 16
+        if word == REQUEST and len(data) == end + body and not REST:
             req = Request(data, end, clock(), number)
         else:
             req = later()['next_request'](data)
