@@ -32,15 +32,15 @@ reason ` + "`conn_limit`" + `, which never began.
 // WriteManual writes the table of all series as Markdown.
 func WriteManual(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	b.WriteString(manualHead)
+	_, _ = b.WriteString(manualHead)
 	for _, t := range table {
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", t.name, t.kind, t.unit, manualLabels(t.labels), t.help)
 	}
-	b.WriteString("\nBuckets of all histograms, upper ends in seconds:")
+	_, _ = b.WriteString("\nBuckets of all histograms, upper ends in seconds:")
 	for _, d := range bounds[:len(bounds)-1] {
 		fmt.Fprintf(b, " %g", d.Seconds())
 	}
-	b.WriteString(".\n")
+	_, _ = b.WriteString(".\n")
 	return b.Flush() // reports the first error of all the writes above
 }
 

@@ -113,7 +113,8 @@ func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
 }
 
 func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
-	format := expfmt.NegotiateIncludingOpenMetrics(http.Header{"Accept": {string(ctx.Request.Header.Peek("Accept"))}})
+	format := expfmt.NegotiateAccept(http.Header{"Accept": {string(ctx.Request.Header.Peek("Accept"))}},
+		expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	ctx.SetContentType(string(format))
 	if err := s.Set.write(ctx, format); err != nil {
 		s.Log.ErrorContext(ctx, "metrics cannot be read", "err", err)

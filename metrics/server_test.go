@@ -29,7 +29,7 @@ func newServer() *metrics.Server {
 // start runs s on a port of its own until the test ends and returns its URL.
 func start(t *testing.T, s *metrics.Server) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to cancel
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -173,7 +173,7 @@ func TestALargeHeadIsRefused(t *testing.T) {
 }
 
 func TestRunReportsAListenerThatBreaks(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing to cancel
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())
 	require.ErrorIs(t, newServer().Run(t.Context(), ln), net.ErrClosed)

@@ -297,8 +297,8 @@ func TestReasonsAreTheClosedLists(t *testing.T) {
 		require.EqualValues(t, i+1, r)
 	}
 	h := metrics.New(1).Shard(0)
-	require.Equal(t, 1+len(strings.Fields(rejects)), len(h.Rejected))
-	require.Equal(t, 1+len(strings.Fields(faults)), len(h.UpstreamErrors))
+	require.Len(t, h.Rejected[:], 1+len(strings.Fields(rejects)))
+	require.Len(t, h.UpstreamErrors[:], 1+len(strings.Fields(faults)))
 }
 
 func TestUnknownReasonsAreNone(t *testing.T) {

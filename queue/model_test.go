@@ -205,7 +205,7 @@ func runModel(t *testing.T, r *rand.Rand, operations int) {
 		m.settle()
 		synctest.Wait()
 		busy = slices.DeleteFunc(busy, func(c *modelCall) bool {
-			if c.ended != c.client.ended || c.ended && (c.result != c.client.result || c.waited != c.Waited()) {
+			if c.ended != c.client.ended || c.ended && (c.result != c.client.result || c.waited != c.Waited()) { //nolint:errorlint // the very cause, not one that wraps it
 				t.Fatalf("operation %d (%s): want ended %v, %v after %v; got %v, %v after %v", i, what,
 					c.ended, c.result, c.waited, c.client.ended, c.client.result, c.Waited())
 			}

@@ -149,13 +149,19 @@ func TestW5TheEndOfTheStartingThreadIsHarmless(t *testing.T) {
 	c := program(t, "polite")
 	c.Extra, c.Output = []*os.File{r.w}, func(watchdog.Line) {}
 	var p *watchdog.Process
+	var err error
 	thread := make(chan int)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		p = start(t, c)
+		p, err = watchdog.Start(c)
 		thread <- unix.Gettid()
 	}()
 	tid := <-thread
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		p.Kill()
+		<-p.Done()
+	})
 	r.next(t)
 	require.Eventually(t, func() bool {
 		return unix.Tgkill(os.Getpid(), tid, 0) != nil || tid == os.Getpid()

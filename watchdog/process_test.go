@@ -1,7 +1,6 @@
 package watchdog_test
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -64,5 +63,5 @@ func TestStartReportsWhatIsWrong(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.ErrorContains(t, err, "/does/not/exist")
 	_, err = watchdog.Start(watchdog.Config{Path: t.TempDir()})
-	require.True(t, errors.Is(err, syscall.EACCES), err)
+	require.ErrorIs(t, err, syscall.EACCES)
 }

@@ -147,7 +147,7 @@ func (s *Supervisor) live(ctx context.Context) (time.Duration, error) {
 	}
 	defer s.forget()
 	up := s.watch(ctx)
-	defer up.stop()
+	defer func() { _ = up.stop() }() // the last check is of interest only after a time-out
 	limit := time.NewTimer(s.startTimeout())
 	defer limit.Stop()
 	started := time.Now()

@@ -2,7 +2,6 @@ package watchdog_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -105,7 +104,7 @@ func TestW7AHealthyMinuteResetsTheDelay(t *testing.T) {
 		starts := lives(s, watchdog.Exit{Code: 1}, life...)
 		err := s.Run(ctx)
 		require.ErrorIs(t, err, watchdog.ErrGaveUp, "the exit after the minute is the first of five")
-		require.Equal(t, 8, len(*starts))
+		require.Len(t, *starts, 8)
 		require.Equal(t, 100*time.Millisecond, (*starts)[4]-(*starts)[3]-time.Minute)
 	})
 }
@@ -234,7 +233,7 @@ func TestStartThatCannotWorkIsReportedAtOnce(t *testing.T) {
 	err := s.Run(t.Context())
 	require.ErrorIs(t, err, os.ErrNotExist)
 	var exit *watchdog.ExitError
-	require.False(t, errors.As(err, &exit))
+	require.NotErrorAs(t, err, &exit)
 }
 
 func TestStartThatFailsLaterCountsAsAnExit(t *testing.T) {

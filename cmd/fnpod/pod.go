@@ -144,8 +144,7 @@ func (a *address) listen(ctx context.Context, setting string) (net.Listener, err
 	config := net.ListenConfig{KeepAlive: -1} // clients have time-outs of ours
 	l, err := config.Listen(ctx, a.network, a.address)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err
 		}
 		return nil, fmt.Errorf("%s %s: cannot listen: %w", setting, a, err)

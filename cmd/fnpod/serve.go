@@ -25,8 +25,7 @@ func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 	}
 	p.function = &workersFunction{pool: workers.New(config), config: config}
 	err = p.run(ctx)
-	var init *workers.InitError
-	if errors.As(err, &init) {
+	if init, ok := errors.AsType[*workers.InitError](err); ok {
 		log.Error("function did not start", "type", init.Type, "message", init.Message, "traceback", init.Traceback)
 		return &exitError{code: exitFailure}
 	}
@@ -83,8 +82,7 @@ func (f *workersFunction) Do(x *proxy.Exchange) error {
 	if err == nil {
 		return nil
 	}
-	var raised *workers.HandlerError
-	if errors.As(err, &raised) {
+	if raised, ok := errors.AsType[*workers.HandlerError](err); ok {
 		return &raisedError{raised}
 	}
 	return err
@@ -94,7 +92,7 @@ func (f *workersFunction) Do(x *proxy.Exchange) error {
 // author's to know.
 type raisedError struct{ *workers.HandlerError }
 
-func (e *raisedError) Is(target error) bool { return target == errRaised } //nolint:errorlint // it is the comparison
+func (e *raisedError) Is(target error) bool { return target == errRaised }
 
 // Public implements proxy.Public.
 func (e *raisedError) Public() string {

@@ -52,8 +52,10 @@ func (p *pod) status() any {
 	return statusDocument{
 		Version: versionLine(), Ready: ready, Uptime: time.Since(p.started).Seconds(),
 		Requests: requestsStatus{r.Accepted, answered, r.ClientGone, r.Aborted, r.InFlight},
-		Queue: queueStatus{q.Limit, q.Depth, q.Executing, q.Queued, q.Refused, q.TimedOut, q.Cancelled,
-			q.Service.Seconds()},
+		Queue: queueStatus{
+			q.Limit, q.Depth, q.Executing, q.Queued, q.Refused, q.TimedOut, q.Cancelled,
+			q.Service.Seconds(),
+		},
 		Function: p.function.Status(),
 	}
 }

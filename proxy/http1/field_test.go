@@ -141,6 +141,6 @@ func TestReasons(t *testing.T) {
 	require.Equal(t, "header_count", http1.ErrHeaderCount.Reason.String())
 	require.Equal(t, "malformed", http1.ErrAnswer.Reason.String())
 	require.Equal(t, "status", http1.ErrAnswerStatus.Reason.String())
-	require.Equal(t, "", http1.Reason(200).String())
+	require.Empty(t, http1.Reason(200).String())
 	require.Equal(t, "http1: malformed chunk", http1.ErrChunk.Error())
 }

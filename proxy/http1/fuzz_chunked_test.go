@@ -56,21 +56,21 @@ func FuzzChunked(f *testing.F) {
 			return // beyond the limits the reference does not know
 		}
 		var whole, cut http1.Chunked
-		want := decode(t, &whole, string(raw))
-		require.Equal(t, want, decode(t, &cut, split(raw, cuts)...))
+		got := decode(t, &whole, string(raw))
+		require.Equal(t, got, decode(t, &cut, split(raw, cuts)...))
 		checkTrailers(t, whole.Trailers())
 
 		body, used, ok := reference(raw)
-		if want.done {
+		if got.done {
 			require.True(t, ok, "accepted against the syntax")
-			require.Equal(t, string(body), want.body)
-			require.Equal(t, used, want.used)
+			require.Equal(t, string(body), got.body)
+			require.Equal(t, used, got.used)
 			lenient, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(raw)))
 			require.NoError(t, err)
-			require.Equal(t, string(lenient), want.body)
+			require.Equal(t, string(lenient), got.body)
 		}
-		if ok && !want.done {
-			require.True(t, longLine.Match(raw) || bytes.Count(raw, []byte("\r\n")) > 256, "refused or not ended without a limit being hit: %v", want.err)
+		if ok && !got.done {
+			require.True(t, longLine.Match(raw) || bytes.Count(raw, []byte("\r\n")) > 256, "refused or not ended without a limit being hit: %v", got.err)
 		}
 	})
 }

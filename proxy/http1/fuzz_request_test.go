@@ -3,6 +3,7 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -58,8 +59,9 @@ func checkEnd(t *testing.T, raw []byte, n int, err error) {
 	require.LessOrEqual(t, n, len(raw))
 	if err != nil {
 		require.Zero(t, n)
-		refusal, ok := err.(*http1.Error)
-		require.True(t, ok)
+		var refusal *http1.Error
+		require.ErrorAs(t, err, &refusal)
+		require.Same(t, refusal, err, "wrapped")
 		require.NotEmpty(t, refusal.Reason.String())
 	}
 }
@@ -89,7 +91,7 @@ func checkRefusal(t *testing.T, wellFormed bool, raw []byte, err error) {
 	}
 	require.Error(t, err, "a whole head is taken for a part of one")
 	require.NotEqual(t, error(http1.ErrRequestLine), err)
-	if err == error(http1.ErrHeader) {
+	if errors.Is(err, http1.ErrHeader) {
 		require.GreaterOrEqual(t, bytes.Count(raw, []byte(",")), 64, "only too many names in Connection are left as a reason")
 	}
 }
