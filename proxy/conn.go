@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,7 @@ type conn struct {
 	fd         uintptr   // the socket while onReadable runs, else noSocket
 	phase      phase     // what guard was told last
 	recheck    bool      // bytes are waiting in x
+	ended      bool      // the client's end of stream follows what is unread; no event will tell
 	step       next      // why onReadable returned true
 	stallLimit bool      // the kernel watches for a client that takes nothing
 	aborted    bool      // the answer was cut: no lingering
@@ -68,6 +70,10 @@ func (c *conn) serve() {
 	onReadable := c.onReadable
 	for {
 		if err := c.raw.Read(onReadable); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) && c.guard.resume() {
+				c.ended = true
+				continue
+			}
 			c.readFailed(err)
 			return
 		}
@@ -149,10 +155,10 @@ func (c *conn) readable() next {
 		}
 		c.shard.BytesIn.Add(uint64(n))
 		x.used += n
-		if step := c.advance(hasLine(room[:n]) || x.used == n); step != waitMore {
+		if step := c.advance(bytes.IndexByte(room[:n], '\n') >= 0 || x.used == n); step != waitMore {
 			return step
 		}
-		if n < len(room) { // that was all; the poller knows if more came since
+		if n < len(room) && !c.ended { // that was all; the poller knows if more came since
 			return c.park()
 		}
 	}
@@ -310,16 +316,6 @@ func (c *conn) linger() {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // whatever ends it, the connection ends
-}
-
-// hasLine reports whether a line ends in b.
-func hasLine(b []byte) bool {
-	for _, v := range b {
-		if v == '\n' {
-			return true
-		}
-	}
-	return false
 }
 
 // write sends p whole. Inside onReadable it is tried with a bare system call

@@ -20,6 +20,7 @@ var (
 
 var (
 	errIdle         = errors.New("connection was idle too long")
+	errHungUp       = errors.New("client has ended its side")
 	errHeadTimeout  = errors.New("request head took longer than --head-timeout")
 	errBodyTimeout  = errors.New("request body stalled longer than --body-timeout")
 	errBodyTooLarge = errors.New("request body is larger than --max-body")
@@ -32,9 +33,6 @@ var (
 	errReset      = errors.New("function reset the connection")
 	errCutAnswer  = errors.New("answer of the function was cut")
 )
-
-// upstreamSurplus counts bytes behind an answer.
-const upstreamSurplus = metrics.UpstreamSurplus
 
 // Status says how an error is answered and counted. Reject or Upstream may be
 // zero; Label goes into the Fnpod-Error field, from a closed list.
@@ -77,8 +75,7 @@ var statuses = []Status{
 
 // statusOf finds the answer to err.
 func (s *Server) statusOf(err error) Status {
-	var malformed *http1.Error
-	if errors.As(err, &malformed) {
+	if malformed, ok := errors.AsType[*http1.Error](err); ok {
 		return ofCodec(malformed)
 	}
 	for i := range s.statuses {
@@ -119,8 +116,7 @@ func (x *Exchange) fail(err error) (keep bool) {
 		c.shard.UpstreamErrors[st.Upstream].Add(1)
 		c.srv.faults.report(x, st, err)
 	}
-	var public Public
-	if errors.As(err, &public) {
+	if public, ok := errors.AsType[Public](err); ok {
 		st.text = public.Public()
 	}
 	keep = x.body.done && x.body.err == nil && x.req.KeepAlive

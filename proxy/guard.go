@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -10,8 +11,8 @@ import (
 // never is a moment that does not come, in nanoseconds on the server's clock.
 const never = math.MaxInt64
 
-// watchAfter is how long a request runs before we watch for its client leaving.
-// Short requests never pay for it.
+// watchAfter is how long a request runs, or a connection waits for the first time,
+// before we watch for its client leaving. Short requests never pay for it.
 const watchAfter = int64(25 * time.Millisecond)
 
 type phase uint8
@@ -46,9 +47,26 @@ type guard struct {
 // enter starts a phase that may last until limit.
 func (g *guard) enter(p phase, now, limit int64) {
 	g.mu.Lock()
-	g.begin(p, now, limit, never, never)
+	g.begin(p, now, limit, never, g.watchFrom(p, now))
+	due := g.nextDue()
 	g.mu.Unlock()
-	g.setDue(limit)
+	g.setDue(due)
+}
+
+// watchFrom is when to look after a client that is waited for: the event that
+// brought its last bytes may have brought the end of its side, too, and comes
+// once. Called under mu.
+func (g *guard) watchFrom(p phase, now int64) int64 {
+	switch {
+	case p == phaseClose:
+		return never
+	case g.hungUp:
+		return now
+	case g.watched:
+		return never
+	default:
+		return now + watchAfter
+	}
 }
 
 // run starts phaseRun for one request. answerBy and total may be never.
@@ -86,9 +104,10 @@ func (g *guard) settle(now, limit int64) error {
 	g.mu.Lock()
 	cause := g.cause
 	g.stop = nil
-	g.begin(phaseIdle, now, limit, never, never)
+	g.begin(phaseIdle, now, limit, never, g.watchFrom(phaseIdle, now))
+	due := g.nextDue()
 	g.mu.Unlock()
-	g.setDue(limit)
+	g.setDue(due)
 	return cause
 }
 
@@ -137,9 +156,35 @@ func (g *guard) clientLeft() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.hungUp = true
-	if g.phase == phaseRun {
+	g.leave()
+}
+
+// leave acts on a client that has ended its side: its request is stopped, and a
+// connection that waits for more of it reads to the end.
+func (g *guard) leave() {
+	switch g.phase {
+	case phaseRun:
 		g.interruptLocked(ErrClientGone)
+	case phaseClose:
+	default:
+		if g.cause == nil {
+			g.cause = errHungUp
+			g.c.unblock()
+		}
 	}
+}
+
+// resume lets a connection that leave has woken read on. It reports false if
+// something else woke it.
+func (g *guard) resume() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !errors.Is(g.cause, errHungUp) {
+		return false
+	}
+	g.cause = nil
+	g.c.clearDeadlines()
+	return true
 }
 
 // expire does what is due and returns when to look again.
@@ -148,10 +193,10 @@ func (g *guard) expire(now int64) int64 {
 	defer g.mu.Unlock()
 	switch {
 	case g.phase == phaseClose:
-	case g.phase != phaseRun:
-		if now >= g.limit && g.cause == nil {
+	case now >= g.limit && g.phase != phaseRun:
+		g.limit = never
+		if g.cause == nil {
 			g.cause = timeoutOf(g.phase)
-			g.limit = never
 			g.c.unblock()
 		}
 	case now >= g.total:
@@ -169,7 +214,7 @@ func (g *guard) expire(now int64) int64 {
 
 func (g *guard) lookAfterClient() {
 	if g.hungUp {
-		g.interruptLocked(ErrClientGone)
+		g.leave()
 		return
 	}
 	if !g.watched {

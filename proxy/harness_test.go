@@ -173,11 +173,11 @@ func labelled(m *dto.Metric, values []string) bool {
 	return true
 }
 
-// waitRejected waits until that many requests were turned away for a reason:
-// counting happens after the answer is out.
-func (p *pod) waitRejected(reason string, n int) {
+// waitRejected waits until one request was turned away for a reason: counting
+// happens after the answer is out.
+func (p *pod) waitRejected(reason string) {
 	p.t.Helper()
-	eventually(p.t, func() bool { return p.count(nameRejected, reason) == n }, "rejected for "+reason)
+	eventually(p.t, func() bool { return p.count(nameRejected, reason) == 1 }, "rejected for "+reason)
 }
 
 func (p *pod) waitFault(reason string, n int) {

@@ -61,7 +61,7 @@ func TestGarbageAfterAMessageIsRefused(t *testing.T) {
 	require.Equal(t, "POST /a HTTP/1.1\nabc", c.receive("POST").body)
 	require.True(t, c.requireCode(400, "request_line").closes)
 	c.requireEnd()
-	p.waitRejected("request_line", 1)
+	p.waitRejected("request_line")
 }
 
 func TestCloseEndsThePipeline(t *testing.T) {

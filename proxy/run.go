@@ -16,9 +16,7 @@ func (c *conn) run(x *Exchange) (keep bool) {
 	end := s.now()
 	cause := c.guard.settle(end, end+s.idleTimeout.Load())
 	c.phase = phaseIdle
-	if x.answer.finished {
-		cause = nil // it struck too late to matter
-	} else if cause != nil {
+	if cause != nil && !x.answer.finished { // after that it struck too late to matter
 		err = cause
 	}
 	if err == nil && !x.answer.finished {

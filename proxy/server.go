@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,7 @@ func New(p Parts) (*Server, error) {
 	s := &Server{
 		cfg: p.Config, limits: http1.Limits{HeadBytes: p.Config.HeadBytes, Fields: p.Config.HeadFields},
 		queue: p.Queue, backend: p.Backend, metrics: p.Metrics, log: p.Log, nonce: p.Nonce + "-",
-		statuses: append(p.Statuses[:len(p.Statuses):len(p.Statuses)], statuses...),
+		statuses: slices.Concat(p.Statuses, statuses),
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
 	s.faults.log = p.Log

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -17,6 +18,8 @@ type upload struct {
 	u    *upstream
 	done chan struct{} // closed at the end
 	err  error         // after done: why the body did not go whole
+
+	stopping atomic.Bool // its end is our doing
 }
 
 // doStreamed runs a request whose body is streamed. It is sent once, to a
@@ -44,13 +47,14 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 	go up.run()
 	n, err := u.nc.Read(x.up)
 	if err != nil {
-		return x.uploadEnded(up, x.afterUpload(up, err))
+		return x.uploadEnded(x.afterUpload(up, err))
 	}
+	early := !up.ended() // an answer to half a request (rule R3)
 	reusable, err := x.relay(u, n)
-	if whole := up.stop(); !whole || err != nil {
+	if whole := up.stop(); !whole || early || err != nil {
 		reusable = false
 	}
-	if cause := x.OnInterrupt(nil); cause != nil || !reusable {
+	if cause := x.OnInterrupt(nil); cause != nil || !reusable || u.nc.SetWriteDeadline(time.Time{}) != nil {
 		u.close()
 	} else {
 		b.put(u)
@@ -58,7 +62,7 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 	if err == nil && x.answer.finished {
 		return nil
 	}
-	return x.uploadEnded(up, err)
+	return x.uploadEnded(err)
 }
 
 // getQuiet takes a connection that is surely open, or opens one.
@@ -84,7 +88,7 @@ func (x *Exchange) afterUpload(up *upload, err error) error {
 }
 
 // uploadEnded prefers the client's error to what it led to (rule R5).
-func (x *Exchange) uploadEnded(_ *upload, err error) error {
+func (x *Exchange) uploadEnded(err error) error {
 	if x.body.err != nil {
 		return x.body.err
 	}
@@ -104,13 +108,15 @@ func (p *upload) run() {
 			p.u.close()
 		}
 	}()
-	err := p.send()
-	p.err = err
-	if p.x.body.err != nil {
+	p.err = p.send()
+	switch {
+	case p.x.body.err == nil:
+		p.x.extendAnswerTime(p.x.c.srv.now())
+	case p.stopping.Load() && errors.Is(p.x.body.err, errBodyTimeout):
+		p.x.body.err = nil // we ended it ourselves; what is left can still be read
+	default:
 		p.u.close()
-		return
 	}
-	p.x.extendAnswerTime(p.x.c.srv.now())
 }
 
 func (p *upload) send() error {
@@ -217,24 +223,24 @@ func timedOut(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// stop ends the upload and reports whether the whole body had gone.
-func (p *upload) stop() (whole bool) {
+// ended reports whether run has returned.
+func (p *upload) ended() bool {
 	select {
 	case <-p.done:
+		return true
 	default:
+		return false
+	}
+}
+
+// stop ends the upload and reports whether the whole body had gone.
+func (p *upload) stop() (whole bool) {
+	if !p.ended() {
+		p.stopping.Store(true)
 		_ = p.x.c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
 		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0))  // likewise
 		<-p.done
-		p.x.stopped()
+		p.x.c.clearReadDeadline()
 	}
 	return p.err == nil
-}
-
-// stopped forgets the error by which we ended the upload ourselves; what is left
-// of the body can still be read.
-func (x *Exchange) stopped() {
-	x.c.clearReadDeadline()
-	if errors.Is(x.body.err, errBodyTimeout) {
-		x.body.err = nil
-	}
 }

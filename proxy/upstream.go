@@ -7,6 +7,7 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
@@ -94,7 +95,14 @@ func (u *upstream) step(fd uintptr) (done bool) {
 			return true
 		}
 		u.sent = n
-		return n < len(u.send) // the rest waits outside
+		if n < len(u.send) {
+			return true // the rest waits outside
+		}
+		if u.reused {
+			return false
+		}
+		// A function may have answered a new connection before it was asked; that
+		// event is over, so look before waiting.
 	}
 	n, errno := readSocket(fd, u.room)
 	switch {
@@ -210,7 +218,8 @@ func (x *Exchange) relay(u *upstream, n int) (reusable bool, err error) {
 		if err := x.Finish(); err != nil {
 			return false, err
 		}
-		return r.KeepAlive && len(rest) == 0 && r.Length >= 0, x.surplus(rest)
+		x.countSurplus(rest)
+		return r.KeepAlive && len(rest) == 0 && r.Length >= 0, nil
 	}
 	switch {
 	case r.Length > 0:
@@ -223,7 +232,8 @@ func (x *Exchange) relay(u *upstream, n int) (reusable bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return r.KeepAlive && len(rest) == 0, x.surplus(rest)
+	x.countSurplus(rest)
+	return r.KeepAlive && len(rest) == 0, nil
 }
 
 // declared is the length an answer without a body may still state; the field that
@@ -235,12 +245,11 @@ func declared(length int64, noBody bool) int64 {
 	return length
 }
 
-// surplus counts bytes behind the end of an answer. The answer itself is good.
-func (x *Exchange) surplus(rest []byte) error {
+// countSurplus counts bytes behind the end of an answer. The answer itself is good.
+func (x *Exchange) countSurplus(rest []byte) {
 	if len(rest) > 0 {
-		x.c.shard.UpstreamErrors[upstreamSurplus].Add(1)
+		x.c.shard.UpstreamErrors[metrics.UpstreamSurplus].Add(1)
 	}
-	return nil
 }
 
 // readHead reads up to the end of the final answer's head, passing interim
