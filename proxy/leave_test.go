@@ -1,0 +1,185 @@
+package proxy_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// leave ends a client in one of three ways.
+func (c *client) leave(how string) {
+	c.t.Helper()
+	switch how {
+	case "half":
+		c.finish()
+	case "close":
+		require.NoError(c.t, c.nc.Close())
+	case "reset":
+		reset(c.nc)
+	}
+}
+
+var waysToLeave = []string{"half", "close", "reset"}
+
+// P7: a client that leaves while its request waits costs no slot and no run,
+// whatever is unread of it.
+func TestP7AClientThatLeavesTheQueueIsNotServed(t *testing.T) {
+	for _, how := range waysToLeave {
+		for _, sent := range []string{
+			"GET /left HTTP/1.1\r\nHost: h\r\n\r\n",
+			"GET /left HTTP/1.1\r\nHost: h\r\n\r\nGET /left HTTP/1.1\r\nHost: h\r\n\r\n",
+			upload(chunkedFraming) + "3\r\nabc\r\n",
+		} {
+			release := make(chan struct{})
+			f := newFunction(t, "tcp", calling(func(c *fconn, r request) {
+				if strings.Contains(r.line, "/left") {
+					t.Error("it was run")
+				}
+				<-release
+				c.answer("")
+			}))
+			p := newPod(t, f.backend(), func(s *setup) { s.Queue.Limit = 1 })
+			first, second := p.dial(), p.dial()
+			first.send("GET /first HTTP/1.1\r\nHost: h\r\n\r\n")
+			p.waitQueue(1, 0)
+			second.send(sent)
+			p.waitQueue(1, 1)
+			second.leave(how)
+			p.waitQueue(1, 0)
+			p.waitGone(1)
+			close(release)
+			require.Equal(t, 200, first.receive("GET").code)
+		}
+	}
+}
+
+// P7: a client that leaves while its request runs ends it: the function sees its
+// own client leave, and the slot is free again.
+func TestP7AClientThatLeavesEndsItsRequest(t *testing.T) {
+	for _, how := range waysToLeave {
+		for _, network := range []string{"tcp", "unix"} {
+			t.Run(how+" "+network, func(t *testing.T) {
+				if how == "reset" && network == "unix" {
+					how = "close" // a unix socket knows no reset
+				}
+				seen := make(chan struct{})
+				f := newFunction(t, network, func(c *fconn) {
+					c.request()
+					c.wait()
+					close(seen)
+				})
+				p := newPod(t, f.backend(), over(network))
+				c := p.dial()
+				c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				p.waitQueue(1, 0)
+				c.leave(how)
+				<-seen
+				p.waitQueue(0, 0)
+				p.waitGone(1)
+			})
+		}
+	}
+}
+
+// A client that leaves in the middle of a streamed answer ends the function's work.
+func TestAClientThatLeavesEndsAStream(t *testing.T) {
+	seen := make(chan struct{})
+	f := newFunction(t, "tcp", func(c *fconn) {
+		c.request()
+		c.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+		c.wait()
+		close(seen)
+	})
+	p := newPod(t, f.backend())
+	c := p.dial()
+	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	r := c.head("GET")
+	_, err := io.ReadFull(r.Body, make([]byte, 3))
+	require.NoError(t, err)
+	c.leave("close")
+	<-seen
+	p.waitAborted(1)
+}
+
+// A client that sends its last request and the end of its side at once gets its
+// answer, and its connection ends then: no event will tell of the end again.
+func TestAHalfClosedConnectionIsAnsweredAndEnds(t *testing.T) {
+	onBoth(t, func(t *testing.T, network string) {
+		p := newPod(t, newEcho(t, network).backend(), over(network))
+		for range 20 {
+			c := p.dial()
+			c.send("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n", "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.finish()
+			require.Equal(t, "GET /1 HTTP/1.1\n", c.receive("GET").body)
+			require.Equal(t, "GET /2 HTTP/1.1\n", c.receive("GET").body)
+			c.requireEnd()
+		}
+		require.Zero(t, p.count(nameRejected))
+	})
+}
+
+// The same for one that says nothing at all.
+func TestAConnectionThatEndsAtOnceIsForgotten(t *testing.T) {
+	p := newPod(t, newEcho(t, "tcp").backend())
+	for _, how := range waysToLeave {
+		c := p.dial()
+		c.leave(how)
+	}
+	eventually(t, func() bool { return p.count("fnpod_connections") == 0 }, "connections are left")
+	require.Zero(t, p.count(nameRejected))
+}
+
+// R7: a bug costs its request, not the process, and the slot comes back.
+func TestAPanicIsA500(t *testing.T) {
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		if string(x.Request().Target) == "/late" {
+			x.Respond(200, 10)
+			if _, err := x.Write([]byte("abc")); err != nil {
+				return err
+			}
+		}
+		panic("a bug")
+	})
+	p := newPod(t, b, func(s *setup) { s.Queue = queue.Config{Limit: 1, Depth: 1} })
+	c := p.dial()
+	for range 3 {
+		c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		c.requireCode(500, "panic")
+	}
+	c.send("GET /late HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.requireCut(c.head("GET"))
+	require.Equal(t, 4, p.count(namePanics))
+}
+
+func TestTimeoutsAnswer504AndStopTheFunction(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*setup)
+	}{
+		{"answer", func(s *setup) { s.AnswerTimeout = 30e6 }},
+		{"total", func(s *setup) { s.Timeout = 30e6 }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			seen := make(chan struct{}, 1)
+			f := newFunction(t, "tcp", func(c *fconn) {
+				c.request()
+				c.wait()
+				seen <- struct{}{}
+			})
+			p := newPod(t, f.backend(), test.change)
+			c := p.dial()
+			for range 2 {
+				c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				require.False(t, c.requireCode(504, "timeout").closes)
+				<-seen
+			}
+			p.waitFault("timeout", 2)
+			require.EqualValues(t, 2, f.calls.Load(), "a time-out is never followed by another attempt")
+		})
+	}
+}
