@@ -19,10 +19,10 @@ func TestARequestAllocatesNothing(t *testing.T) {
 		f := newFunction(t, network, func(c *fconn) {
 			buf := make([]byte, 8192)
 			for {
-				if n, err := c.Conn.Read(buf); err != nil || n == 0 {
+				if n, err := c.Read(buf); err != nil || n == 0 {
 					return
 				}
-				if _, err := c.Conn.Write(answer); err != nil {
+				if _, err := c.Write(answer); err != nil {
 					return
 				}
 			}
