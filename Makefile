@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz bench docs image image-test clean
+.PHONY: help run build test check fuzz bench bench-http docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -46,6 +46,12 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## the benchmarks of all packages; bench/README.md has those against other servers
 	go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem ./...
+
+bench-http: ## the report of bench/README.md: against nginx, workers, memory, start, system calls
+	@scripts/need go nginx python3 perf
+	@$(MAKE) --no-print-directory build
+	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
+	@for report in proxy workers footprint syscalls; do echo "## $$report"; bin/fnpod-bench $$report; done
 
 docs: ## write the generated documents again
 	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update

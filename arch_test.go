@@ -43,11 +43,11 @@ var direct = map[string]struct {
 	reason  string
 	folders []string
 }{
-	"github.com/alecthomas/kong":              {"command line: flags, help and manual from one declaration", []string{"cmd/fnpod"}},
+	"github.com/alecthomas/kong":              {"command line: flags, help and manual from one declaration", []string{"cmd/fnpod", "cmd/fnpod-bench"}},
 	"github.com/prometheus/client_golang":     {"registry and exposition of metrics", []string{"metrics"}},
 	"github.com/prometheus/client_model":      {"metrics as messages", []string{"metrics"}},
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
-	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "bench"}},
+	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "cmd/fnpod-bench"}},
 	"go.uber.org/automaxprocs":                {"processors by CPU quota, at least 1", []string{"cmd/fnpod"}},
 	"golang.org/x/sync":                       {"errgroup", []string{"cmd/fnpod"}},
 	"golang.org/x/sys":                        {"epoll, pidfd, memfd and friends", []string{"proxy", "watchdog", "workers", "metrics", "cmd/fnpod"}},

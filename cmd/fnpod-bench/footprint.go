@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// footprintCmd measures what fnpod needs before it has work.
+type footprintCmd struct {
+	Fnpod       string `default:"bin/fnpod" help:"The binary that is measured."`
+	Rounds      int    `default:"3" help:"Measurements of memory; the report has medians."`
+	Starts      int    `default:"11" help:"Measurements of the start; the report has medians."`
+	Connections int    `default:"10000" help:"Idle connections."`
+}
+
+// Run implements the command.
+func (c *footprintCmd) Run(ctx context.Context, out io.Writer) error {
+	if err := raiseDescriptors(c.Connections + 100); err != nil {
+		return err
+	}
+	binary, err := os.Stat(c.Fnpod)
+	if err != nil {
+		return err
+	}
+	python, err := interpreter(ctx)
+	if err != nil {
+		return err
+	}
+	describeMachine(ctx, out)
+	fmt.Fprintf(out, "Binary: %s MB.\n\nMemory, median of %d\n\n", format(float64(binary.Size())/(1<<20)), c.Rounds)
+	if err := c.memory(ctx, out); err != nil {
+		return err
+	}
+	return c.starts(ctx, out, python)
+}
+
+// memory shows what connections cost that do nothing after one request each.
+func (c *footprintCmd) memory(ctx context.Context, out io.Writer) error {
+	variants := []variant{fnpodTCP, nginxBare}
+	idle, full := map[string][]float64{}, map[string][]float64{}
+	for range c.Rounds {
+		for _, v := range variants {
+			before, after, err := c.idle(ctx, v)
+			if err != nil {
+				return fmt.Errorf("%s: %w", v.name, err)
+			}
+			idle[v.name] = append(idle[v.name], before)
+			full[v.name] = append(full[v.name], after)
+		}
+	}
+	rows := [][]string{{"", "RSS MB after one request", fmt.Sprintf("RSS MB, %d idle connections", c.Connections), "bytes for each"}}
+	for _, v := range variants {
+		before, after := median(idle[v.name]), median(full[v.name])
+		rows = append(rows, []string{v.name, format(before), format(after), format((after - before) * (1 << 20) / float64(c.Connections))})
+	}
+	fmt.Fprintf(out, "%s\n", table(rows))
+	return nil
+}
+
+// idle returns the memory of a variant in MB without connections and with all of them idle.
+func (c *footprintCmd) idle(ctx context.Context, v variant) (before, after float64, err error) {
+	r, err := startVariant(ctx, c.Fnpod, v)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = r.stop(err) }()
+	u, err := r.target.usage()
+	if err != nil {
+		return 0, 0, err
+	}
+	before = float64(u.rss) / (1 << 20)
+	l, err := dial(r.address, c.Connections)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer l.close()
+	if err := l.once(ctx); err != nil {
+		return 0, 0, err
+	}
+	u, err = r.target.usage()
+	return before, float64(u.rss) / (1 << 20), err
+}
+
+// starts shows the time from exec to the first answer, and as a yardstick what an interpreter needs that does nothing.
+func (c *footprintCmd) starts(ctx context.Context, out io.Writer, python string) error {
+	kinds := []struct {
+		label string
+		time  func() (time.Duration, error)
+	}{
+		{"fnpod proxy", func() (time.Duration, error) { return c.start(ctx, fnpodTCP) }},
+		{"fnpod serve handler.py", func() (time.Duration, error) {
+			return c.start(ctx, serveVariant(python, "--workers-min", "1", "--workers-max", "1"))
+		}},
+		{"nginx", func() (time.Duration, error) { return c.start(ctx, nginxBare) }},
+		{"python3 -I -S -c pass, to its end", func() (time.Duration, error) {
+			begin := time.Now()
+			err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "pass").Run()
+			return time.Since(begin), err
+		}},
+	}
+	times := make([][]float64, len(kinds))
+	for range c.Starts {
+		for i, k := range kinds {
+			d, err := k.time()
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.label, err)
+			}
+			times[i] = append(times[i], float64(d)/float64(time.Millisecond))
+		}
+	}
+	rows := [][]string{{"", "exec to first answer, ms", "slowest"}}
+	for i, k := range kinds {
+		rows = append(rows, []string{k.label, format(median(times[i])), format(slices.Max(times[i]))})
+	}
+	fmt.Fprintf(out, "Start, %d times\n\n%s\n", c.Starts, table(rows))
+	return nil
+}
+
+// start returns the time from the start of a variant to its first answer.
+func (c *footprintCmd) start(ctx context.Context, v variant) (time.Duration, error) {
+	r, err := startVariant(ctx, c.Fnpod, v)
+	if err != nil {
+		return 0, err
+	}
+	return r.first, r.stop(nil)
+}
+
+// raiseDescriptors makes sure that this process and those that it starts may have n descriptors. The Go runtime has
+// raised the soft limit to the hard one already, but gives its children what it found.
+func raiseDescriptors(n int) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("descriptor limit: %w", err)
+	}
+	if limit.Max < uint64(n) {
+		return fmt.Errorf("descriptor limit %d: %d are needed", limit.Max, n)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("descriptor limit: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// variant is one way from the load to the function.
+type variant struct {
+	name  string
+	start func(ctx context.Context, s *site) (*process, error) // nil: the function itself
+}
+
+// site is where a sample runs: fresh for each.
+type site struct {
+	fnpod    string
+	dir      string
+	listen   string
+	function *function
+}
+
+// Names of variants that ratios refer to.
+const (
+	directName = "direct"
+	nginxName  = "nginx"
+	fnpodName  = "fnpod"
+)
+
+var (
+	direct    = variant{name: directName}
+	fnpodTCP  = variant{name: fnpodName, start: startFnpod}
+	fnpodUnix = variant{name: "fnpod, unix socket to the function", start: startFnpodUnix}
+	nginxBare = variant{name: nginxName, start: func(ctx context.Context, s *site) (*process, error) { return startNginx(ctx, s, "") }}
+	nginxSame = variant{name: "nginx, adds the fields that fnpod adds", start: func(ctx context.Context, s *site) (*process, error) {
+		return startNginx(ctx, s, nginxFields)
+	}}
+)
+
+func startFnpod(ctx context.Context, s *site) (*process, error) {
+	return startPod(ctx, s, "proxy", "http://"+s.function.tcp)
+}
+
+func startFnpodUnix(ctx context.Context, s *site) (*process, error) {
+	return startPod(ctx, s, "proxy", "unix://"+s.function.unix)
+}
+
+// startPod starts fnpod as it is used: with its metrics, and with logs of what is wrong.
+func startPod(ctx context.Context, s *site, args ...string) (*process, error) {
+	admin := filepath.Join(s.dir, "admin.sock")
+	if err := os.RemoveAll(admin); err != nil {
+		return nil, err
+	}
+	args = append(args, "--listen", s.listen, "--admin", "unix:"+admin, "--log-level", "warn", "--drain-delay", "0s", "--drain-timeout", "1s")
+	return start(ctx, nil, s.fnpod, args...)
+}
+
+// nginxFields make nginx tell the function what fnpod tells it.
+const nginxFields = `
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header Forwarded "for=$remote_addr;host=\"$http_host\";proto=$scheme";
+      proxy_set_header X-Request-Id $request_id;`
+
+// nginxConfig is nginx with one worker, and connections to the function that stay open.
+const nginxConfig = `daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid DIR/nginx.pid;
+error_log stderr error;
+events { worker_connections 12000; }
+http {
+  access_log off;
+  client_body_temp_path DIR/body;
+  proxy_temp_path DIR/proxy;
+  fastcgi_temp_path DIR/fastcgi;
+  uwsgi_temp_path DIR/uwsgi;
+  scgi_temp_path DIR/scgi;
+  keepalive_timeout 75s;
+  keepalive_requests 1000000000;
+  upstream function { server FUNCTION; keepalive 1024; keepalive_requests 1000000000; }
+  server {
+    listen LISTEN;
+    location / {
+      proxy_pass http://function;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";FIELDS
+    }
+  }
+}
+`
+
+func startNginx(ctx context.Context, s *site, fields string) (*process, error) {
+	config := filepath.Join(s.dir, "nginx.conf")
+	text := strings.NewReplacer("DIR", s.dir, "LISTEN", s.listen, "FUNCTION", s.function.tcp, "FIELDS", fields).Replace(nginxConfig)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return start(ctx, nil, "nginx", "-e", "stderr", "-p", s.dir, "-c", config)
+}
+
+// running is a variant that answers.
+type running struct {
+	function *function
+	target   *process // the function itself when nothing is in front of it
+	address  string
+	first    time.Duration // from the start of the target to its first answer
+	dir      string
+}
+
+// startVariant starts the function and what is in front of it, and waits for an answer.
+func startVariant(ctx context.Context, fnpod string, v variant) (*running, error) {
+	dir, err := os.MkdirTemp("", "fnpod-bench")
+	if err != nil {
+		return nil, err
+	}
+	r := &running{dir: dir}
+	if r.function, err = startFunction(ctx, dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	r.target, r.address = r.function.process, r.function.tcp
+	if v.start == nil {
+		return r, nil
+	}
+	if err := r.startProxy(ctx, fnpod, v); err != nil {
+		return nil, r.stop(err)
+	}
+	return r, nil
+}
+
+func (r *running) startProxy(ctx context.Context, fnpod string, v variant) error {
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	target, err := v.start(ctx, &site{fnpod: fnpod, dir: r.dir, listen: address, function: r.function})
+	if err != nil {
+		return err
+	}
+	r.target, r.address = target, address
+	if r.first, err = firstAnswer(ctx, target, address, 100*time.Microsecond); err != nil {
+		return fmt.Errorf("%w; it wrote: %s", err, target.written())
+	}
+	return nil
+}
+
+// stop ends everything; an error that is not nil comes first.
+func (r *running) stop(err error) error {
+	if r.target != r.function.process {
+		if stopped := r.target.stop(); err == nil {
+			err = stopped
+		}
+	}
+	if stopped := r.function.stop(); err == nil {
+		err = stopped
+	}
+	if removed := os.RemoveAll(r.dir); err == nil {
+		err = removed
+	}
+	return err
+}
