@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,19 +47,6 @@ type testFrame struct {
 	size       int
 	meta       []string
 	body       []byte
-}
-
-func (f testFrame) pair(name string) string {
-	from := 0
-	if f.typ == tRequest {
-		from = 6
-	}
-	for i := from; i+1 < len(f.meta); i += 2 {
-		if f.meta[i] == name {
-			return f.meta[i+1]
-		}
-	}
-	return ""
 }
 
 func encode(f testFrame) []byte {
@@ -122,6 +110,9 @@ func beWorker(mode string) int {
 
 func (w *testWorker) run() int {
 	switch w.mode {
+	case "orphan":
+		time.Sleep(3 * time.Second) // nobody kills what left its group and has a parent
+		return 0
 	case "exit-at-once":
 		return 7
 	case "garbage-at-start":
@@ -313,6 +304,15 @@ func (w *testWorker) misbehave(f testFrame, n int) {
 		select {}
 	case "/exit":
 		os.Exit(n)
+	case "/orphan":
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = []string{modeVariable + "=orphan"}
+		cmd.ExtraFiles = []*os.File{w.in, w.out}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			os.Exit(6)
+		}
+		os.Exit(5)
 	case "/kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "/hang":
