@@ -12,7 +12,7 @@ const (
 	// written to it.
 	settleTime = time.Second
 	// closeTime is how long a worker that closed a pipe may take to end by itself.
-	closeTime = 250 * time.Millisecond
+	closeTime = 500 * time.Millisecond
 	// deathTime is how long a request waits for the end of its worker.
 	deathTime = 2 * time.Second
 )
