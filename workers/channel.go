@@ -268,7 +268,7 @@ func writeNow(fd int, b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
 		n, err := syscall.Write(fd, b[done:])
-		switch err { //nolint:errorlint // plain numbers from the system call
+		switch err {
 		case nil:
 			done += n
 		case syscall.EINTR:
@@ -288,7 +288,7 @@ func readNow(fd int, b []byte) (int, error) {
 	for {
 		n, err := syscall.Read(fd, b)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // a plain number from the system call
+		case err == syscall.EINTR:
 		case err != nil:
 			return 0, err
 		case n == 0:

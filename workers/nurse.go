@@ -19,7 +19,7 @@ func (p *Pool) nurse(ctx context.Context, w *worker) {
 		select {
 		case <-w.proc.Done():
 		case <-w.retire:
-			w.leave()
+			w.leave() //nolint:contextcheck // only log records are written without a context
 		}
 	}
 	if w.ended != nil {

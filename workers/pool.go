@@ -91,7 +91,7 @@ func (p *Pool) keep(ctx context.Context) error {
 		case <-p.kick:
 		case <-t.C:
 		case <-rounds.C:
-			if p.inspect() {
+			if p.inspect() { //nolint:contextcheck // only log records are written without a context
 				rounds.Reset(shortTick)
 			} else {
 				rounds.Reset(tick)

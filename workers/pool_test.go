@@ -85,7 +85,7 @@ func run(t testing.TB, c workers.Config) *pool {
 	go func() { p.end <- p.Run(ctx) }()
 	t.Cleanup(func() {
 		p.cancel()
-		<-p.end
+		t.Log("pool ended:", <-p.end) // judged by the tests that are about it
 		require.Zero(t, p.busyOrAlive(), "workers are left")
 	})
 	return p
@@ -158,8 +158,10 @@ func TestWorkerIsToldTheRequest(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, time.Hour.Milliseconds(), left, 1)
 	parts[5] = "deadline"
-	require.Equal(t, []string{"GET", "/meta", "a=b%20c&d", "http pod.example:8080", "192.0.2.1", "deadline",
-		"host", "pod.example:8080", "x-request-id", "id-1", "user-agent", "test", "x-one", "1", "x-one", "2"}, parts)
+	require.Equal(t, []string{
+		"GET", "/meta", "a=b%20c&d", "http pod.example:8080", "192.0.2.1", "deadline",
+		"host", "pod.example:8080", "x-request-id", "id-1", "user-agent", "test", "x-one", "1", "x-one", "2",
+	}, parts)
 }
 
 func TestWorkerHasItsEnvironmentAndNoOther(t *testing.T) {

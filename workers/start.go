@@ -20,7 +20,7 @@ func (w *worker) start(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, func() { w.kill(ReasonStopped) })()
 	w.limit.set(w.pool.now() + int64(w.pool.cfg.StartTimeout))
-	err := w.greet()
+	err := w.greet() //nolint:contextcheck // only log records are written without a context
 	if !w.limit.set(0) && err == nil {
 		err = io.EOF
 	}
@@ -121,8 +121,10 @@ func (w *worker) stillborn(err error) error {
 	case told:
 		return init
 	case struck:
-		return &InitError{Type: "StartTimeout",
-			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout)}
+		return &InitError{
+			Type:    "StartTimeout",
+			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout),
+		}
 	case errors.Is(err, io.EOF):
 		return &InitError{Type: "Protocol", Message: "closed its pipe before it was ready"}
 	default:
@@ -133,8 +135,10 @@ func (w *worker) stillborn(err error) error {
 // unready describes a process that ended before it was ready.
 func (w *worker) unready() *InitError {
 	if w.killReason() == ReasonStart {
-		return &InitError{Type: "StartTimeout",
-			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout)}
+		return &InitError{
+			Type:    "StartTimeout",
+			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout),
+		}
 	}
 	return &InitError{Type: "Exited", Message: fmt.Sprintf("%v before the function was ready", w.proc.Exit())}
 }

@@ -437,11 +437,11 @@ func (w *worker) download(id uint32) []byte {
 	}
 	require.Equalf(w.t, byte(tResponse), f.kind, "%s %s", f.meta, f.body)
 	require.Equal(w.t, id, f.id)
-	switch {
-	case f.flags == 0:
+	switch f.flags {
+	case 0:
 		require.LessOrEqual(w.t, f.size, inline)
 		return f.body
-	case f.flags == fLane:
+	case fLane:
 		require.Greater(w.t, f.size, inline)
 		return f.body
 	}
