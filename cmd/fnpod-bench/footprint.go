@@ -87,22 +87,34 @@ func (c *footprintCmd) idle(ctx context.Context, v variant) (before, after float
 	return before, float64(u.rss) / (1 << 20), err
 }
 
-// starts shows the time from exec to the first answer, and as a yardstick what an interpreter needs that does nothing.
+// starts shows the time from exec to the first answer, and as yardsticks what an interpreter needs that does nothing:
+// with the site-packages of the machine, as fnpod starts it, and without.
 func (c *footprintCmd) starts(ctx context.Context, out io.Writer, python string) error {
+	answer := func(v variant) func() (time.Duration, error) {
+		return func() (time.Duration, error) {
+			r, err := startVariant(ctx, c.Fnpod, v)
+			if err != nil {
+				return 0, err
+			}
+			return r.first, r.stop(nil)
+		}
+	}
+	end := func(args ...string) func() (time.Duration, error) {
+		return func() (time.Duration, error) {
+			begin := time.Now()
+			err := exec.CommandContext(ctx, python, args...).Run()
+			return time.Since(begin), err
+		}
+	}
 	kinds := []struct {
 		label string
 		time  func() (time.Duration, error)
 	}{
-		{"fnpod proxy", func() (time.Duration, error) { return c.start(ctx, fnpodTCP) }},
-		{"fnpod serve handler.py", func() (time.Duration, error) {
-			return c.start(ctx, serveVariant(python, "--workers-min", "1", "--workers-max", "1"))
-		}},
-		{"nginx", func() (time.Duration, error) { return c.start(ctx, nginxBare) }},
-		{"python3 -I -S -c pass, to its end", func() (time.Duration, error) {
-			begin := time.Now()
-			err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "pass").Run()
-			return time.Since(begin), err
-		}},
+		{"fnpod proxy", answer(fnpodTCP)},
+		{"fnpod serve handler.py", answer(serveVariant(python, "--workers-min", "1", "--workers-max", "1"))},
+		{"nginx", answer(nginxBare)},
+		{"python3 -c pass, to its end", end("-c", "pass")},
+		{"python3 -I -S -c pass, to its end", end("-I", "-S", "-c", "pass")},
 	}
 	times := make([][]float64, len(kinds))
 	for range c.Starts {
@@ -120,15 +132,6 @@ func (c *footprintCmd) starts(ctx context.Context, out io.Writer, python string)
 	}
 	fmt.Fprintf(out, "Start, %d times\n\n%s\n", c.Starts, table(rows))
 	return nil
-}
-
-// start returns the time from the start of a variant to its first answer.
-func (c *footprintCmd) start(ctx context.Context, v variant) (time.Duration, error) {
-	r, err := startVariant(ctx, c.Fnpod, v)
-	if err != nil {
-		return 0, err
-	}
-	return r.first, r.stop(nil)
 }
 
 // raiseDescriptors makes sure that this process and those that it starts may have n descriptors. The Go runtime has

@@ -17,7 +17,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -69,5 +68,5 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	command.BindTo(out, (*io.Writer)(nil))
-	return errors.Join(command.Run(), ctx.Err())
+	return command.Run()
 }
