@@ -42,49 +42,54 @@ func (c *footprintCmd) Run(ctx context.Context, out io.Writer) error {
 
 // memory shows what connections cost that do nothing after one request each.
 func (c *footprintCmd) memory(ctx context.Context, out io.Writer) error {
+	rows := [][]string{{
+		"", "RSS MB after one request", "of it anonymous", fmt.Sprintf("RSS MB, %d idle connections", c.Connections), "bytes for each",
+	}}
 	variants := []variant{fnpodTCP, nginxBare}
-	idle, full := map[string][]float64{}, map[string][]float64{}
+	figures := make([][4][]float64, len(variants))
 	for range c.Rounds {
-		for _, v := range variants {
+		for i, v := range variants {
 			before, after, err := c.idle(ctx, v)
 			if err != nil {
 				return fmt.Errorf("%s: %w", v.name, err)
 			}
-			idle[v.name] = append(idle[v.name], before)
-			full[v.name] = append(full[v.name], after)
+			for column, bytes := range []int64{before.rss, before.anonymous, after.rss} {
+				figures[i][column] = append(figures[i][column], float64(bytes)/(1<<20))
+			}
+			figures[i][3] = append(figures[i][3], float64(after.rss-before.rss)/float64(c.Connections))
 		}
 	}
-	rows := [][]string{{"", "RSS MB after one request", fmt.Sprintf("RSS MB, %d idle connections", c.Connections), "bytes for each"}}
-	for _, v := range variants {
-		before, after := median(idle[v.name]), median(full[v.name])
-		rows = append(rows, []string{v.name, format(before), format(after), format((after - before) * (1 << 20) / float64(c.Connections))})
+	for i, v := range variants {
+		row := []string{v.name}
+		for _, values := range figures[i] {
+			row = append(row, format(median(values)))
+		}
+		rows = append(rows, row)
 	}
 	fmt.Fprintf(out, "%s\n", table(rows))
 	return nil
 }
 
-// idle returns the memory of a variant in MB without connections and with all of them idle.
-func (c *footprintCmd) idle(ctx context.Context, v variant) (before, after float64, err error) {
+// idle looks at a variant that had one request, and again when it has all connections and each had one.
+func (c *footprintCmd) idle(ctx context.Context, v variant) (before, after usage, err error) {
 	r, err := startVariant(ctx, c.Fnpod, v)
 	if err != nil {
-		return 0, 0, err
+		return before, after, err
 	}
 	defer func() { err = r.stop(err) }()
-	u, err := r.target.usage()
-	if err != nil {
-		return 0, 0, err
+	if before, err = r.target.usage(); err != nil {
+		return before, after, err
 	}
-	before = float64(u.rss) / (1 << 20)
 	l, err := dial(r.address, c.Connections)
 	if err != nil {
-		return 0, 0, err
+		return before, after, err
 	}
 	defer l.close()
-	if err := l.once(ctx); err != nil {
-		return 0, 0, err
+	if err = l.once(ctx); err != nil {
+		return before, after, err
 	}
-	u, err = r.target.usage()
-	return before, float64(u.rss) / (1 << 20), err
+	after, err = r.target.usage()
+	return before, after, err
 }
 
 // starts shows the time from exec to the first answer, and as yardsticks what an interpreter needs that does nothing:

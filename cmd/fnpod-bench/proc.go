@@ -116,11 +116,17 @@ func childrenOf(pid int) ([]int, error) {
 	return children, nil
 }
 
-// rssOf is the resident memory of a process in bytes.
-func rssOf(pid int) (int64, error) {
+// memoryOf is the resident memory of a process in bytes, and what of it is its own: not pages of its binary, which the
+// kernel shares and can drop.
+func memoryOf(pid int) (rss, anonymous int64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return parseKB(text, "VmRSS")
+	rss, err = parseKB(text, "VmRSS")
+	if err != nil {
+		return 0, 0, err
+	}
+	anonymous, err = parseKB(text, "RssAnon")
+	return rss, anonymous, err
 }

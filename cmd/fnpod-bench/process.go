@@ -81,6 +81,7 @@ func (p *process) written() string {
 type usage struct {
 	own, children time.Duration
 	rss           int64 // of all of them
+	anonymous     int64 // what of it is no page of a file
 	pids          []int // the process and its children
 }
 
@@ -99,11 +100,12 @@ func (p *process) usage() (u usage, err error) {
 		if err != nil {
 			return u, err
 		}
-		rss, err := rssOf(pid)
+		rss, anonymous, err := memoryOf(pid)
 		if err != nil {
 			return u, err
 		}
 		u.rss += rss
+		u.anonymous += anonymous
 		if i == 0 {
 			u.own = cpu
 		} else {
