@@ -540,7 +540,7 @@ def settle(awaitable):
 class Call:
     """A request on its way through an async worker."""
 
-    __slots__ = ('number', 'req', 'parts', 'taken', 'left', 'task', 'begun', 'waiter')
+    __slots__ = ('number', 'req', 'parts', 'taken', 'left', 'task', 'begun', 'over', 'waiter')
 
     def __init__(self, number, req):
         self.number = number
@@ -550,6 +550,7 @@ class Call:
         self.left = CREDIT  # DATA bytes we may send
         self.task = None
         self.begun = False
+        self.over = False   # the answer was sent to its end
         self.waiter = None  # a future, while the answer waits for credit
 
 
@@ -661,9 +662,11 @@ class Mux:
         self.start(call)
 
     def cancel(self, call):
-        if call and call.task:
+        if not call or call.over:
+            return
+        if call.task:
             call.task.cancel()
-        if call and not call.begun:  # then nothing of it runs that could answer
+        if not call.begun:  # then nothing of it runs that could answer
             fail(call.number, Cancelled('the request was cancelled'))
             self.done(call)
 
@@ -701,9 +704,13 @@ class Mux:
                 await self.spend(call, body)
                 send(pack(0, 0, DATA, 0, 0, number))
         except self.asyncio.CancelledError:
-            fail(number, Cancelled('the request was cancelled'))
+            if not call.over:
+                fail(number, Cancelled('the request was cancelled'))
         except BaseException as error:
-            fail(number, error)
+            if call.over:  # it can reach nobody but the log
+                complain(error)
+            else:
+                fail(number, error)
         finally:
             self.done(call)
 
@@ -737,6 +744,7 @@ class Mux:
                 send(pack(len(meta), 0, RESPONSE, 0, status, call.number), meta)
             else:
                 send(pack(0, 0, DATA, 0, 0, call.number))
+            call.over = True
         finally:
             if hasattr(items, 'aclose'):
                 await items.aclose()

@@ -115,6 +115,39 @@ func (w *worker) pieces(id uint32) []string {
 	}
 }
 
+func TestPythonAnswerStaysWholeWhenClosingItsIteratorFails(t *testing.T) {
+	t.Parallel()
+	const items = `
+class Items:
+  left = 2
+  def __iter__(self): return self
+  def __next__(self):
+    self.left -= 1
+    if self.left < 0: raise StopIteration
+    return 'a'
+  def close(self): raise ValueError('late')
+class AsyncItems:
+  left = 2
+  def __aiter__(self): return self
+  async def __anext__(self):
+    self.left -= 1
+    if self.left < 0: raise StopAsyncIteration
+    return 'a'
+  async def aclose(self): raise ValueError('late')
+`
+	for _, handler := range []string{
+		"def handle(req): return Items()", "async def handle(req): return Items()",
+		"def handle(req): return AsyncItems()", "async def handle(req): return AsyncItems()",
+	} {
+		w := start(t, python, items+handler+"\n", options{})
+		for id := range uint32(2) {
+			head := w.ask(get(id + 1))
+			require.Equalf(t, byte(tResponse), head.kind, "%s %s", head.meta, head.body)
+			require.Equal(t, []string{"a", "a"}, w.pieces(id+1))
+		}
+	}
+}
+
 func TestPythonStreamWithoutItemsIsAnEmptyAnswer(t *testing.T) {
 	t.Parallel()
 	for _, def := range []string{"def", "async def"} {
