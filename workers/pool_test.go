@@ -317,6 +317,22 @@ func TestLaterInitErrorsAreRetriedWithPauses(t *testing.T) {
 	require.GreaterOrEqual(t, p.Stats().Failures, uint64(5))
 }
 
+func TestFunctionThatWorksAgainIsFoundWithoutMin(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir() + "/mark"
+	c := config(t, "init-error-later")
+	c.Env = append(c.Env, "FNPOD_TEST_MARK="+mark)
+	c.Min = 0
+	p := run(t, c)
+	require.ErrorIs(t, p.Do(newExchange("/exit?1")), workers.ErrDied)
+	require.ErrorIs(t, p.Do(newExchange("/hello")), workers.ErrNotReady)
+	require.ErrorIs(t, p.Do(newExchange("/hello")), workers.ErrNotReady)
+	require.NoError(t, os.Remove(mark))
+	p.settled(t, "a worker", func(s workers.Stats) bool { return s.Idle == 1 })
+	require.NoError(t, p.Health())
+	require.Equal(t, "hello", p.get(t, "/hello"))
+}
+
 func TestWorkersAreRecycledWithTheSuccessorWarm(t *testing.T) {
 	c := config(t, "good")
 	c.MaxRequests = 5

@@ -30,6 +30,9 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 		return time.Duration(min(wait, p.notBefore-now))
 	}
 	missing := max(p.cfg.Min-n, 0)
+	if n == 0 && p.initError != nil { // requests may be refused, so none would make us try again
+		missing = max(missing, 1)
+	}
 	if unserved := p.line.n - inFlight; unserved > missing && !p.full {
 		if age := now - p.line.first.since; age >= growAfter || n == 0 {
 			missing = min(unserved, p.cfg.Max-n)
