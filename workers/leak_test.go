@@ -161,3 +161,23 @@ func TestGrandchildThatHoldsThePipes(t *testing.T) {
 	require.ErrorIs(t, p.Do(x), workers.ErrDied)
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
+
+// TestGrandchildThatHoldsThePipesOfASlowAnswer has the worker die while its
+// answer is being written, and leave some of it unread.
+func TestGrandchildThatHoldsThePipesOfASlowAnswer(t *testing.T) {
+	p := running(t, config(t, "good"))
+	shortest := patience
+	for range 3 { // the machine may be busy
+		x := newExchange("/stream-then-orphan")
+		var last time.Time
+		x.onWrite = func(x *exchange, b []byte) (int, error) {
+			time.Sleep(150 * time.Millisecond)
+			last = time.Now()
+			return x.answer.Write(b)
+		}
+		require.ErrorIs(t, p.Do(x), workers.ErrDied)
+		require.Equal(t, "partmore", x.text())
+		shortest = min(shortest, time.Since(last))
+	}
+	require.Less(t, shortest, 400*time.Millisecond) // the pool itself looks after about two seconds
+}

@@ -136,6 +136,8 @@ func (w *testWorker) run() int {
 		}
 	case "slow-start":
 		time.Sleep(300 * time.Millisecond)
+	case "slower-start":
+		time.Sleep(2500 * time.Millisecond)
 	case "never-ready":
 		select {}
 	}
@@ -305,14 +307,7 @@ func (w *testWorker) misbehave(f testFrame, n int) {
 	case "/exit":
 		os.Exit(n)
 	case "/orphan":
-		cmd := exec.Command("/proc/self/exe")
-		cmd.Env = []string{modeVariable + "=orphan"}
-		cmd.ExtraFiles = []*os.File{w.in, w.out}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			os.Exit(6)
-		}
-		os.Exit(5)
+		w.orphan()
 	case "/kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "/hang":
@@ -321,11 +316,34 @@ func (w *testWorker) misbehave(f testFrame, n int) {
 		w.send(testFrame{typ: tResponse, flags: fMore, code: 200, id: f.id})
 		w.send(testFrame{typ: tData, flags: fMore, id: f.id, body: []byte("part")})
 		os.Exit(5)
+	case "/answer-then-close":
+		time.Sleep(100 * time.Millisecond) // so that each request has its own worker
+		w.send(good)
+		_ = w.out.Close()
+		select {}
+	case "/stream-then-orphan":
+		w.send(testFrame{typ: tResponse, flags: fMore, code: 200, id: f.id})
+		w.send(testFrame{typ: tData, flags: fMore, id: f.id, body: []byte("part")})
+		time.Sleep(50 * time.Millisecond) // the first piece was read
+		w.send(testFrame{typ: tData, flags: fMore, id: f.id, body: []byte("more")})
+		w.orphan()
 	case "/answer-then-die":
 		w.send(good)
 		os.Exit(5)
 	}
 	select {}
+}
+
+// orphan ends and leaves a process that holds the pipes.
+func (w *testWorker) orphan() {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{modeVariable + "=orphan"}
+	cmd.ExtraFiles = []*os.File{w.in, w.out}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		os.Exit(6)
+	}
+	os.Exit(5)
 }
 
 // body collects the whole body, paying for what it reads.

@@ -120,14 +120,16 @@ func (w *worker) turn() error {
 	return nil
 }
 
-// park waits until something was read or somebody wants to be heard.
+// park waits until something was read or somebody wants to be heard. It does not
+// wait for a dead worker: the pipe need not end with it, and it is told of only once.
 func (w *worker) park() error {
-	err := w.ch.fill()
-	if !errors.Is(err, errWoken) {
-		return err
-	}
 	if !w.dead.Load() {
-		return nil
+		if err := w.ch.fill(); !errors.Is(err, errWoken) {
+			return err
+		}
+		if !w.dead.Load() {
+			return nil
+		}
 	}
 	came, err := w.ch.poll() // what it wrote last
 	if err == nil && !came {
