@@ -55,6 +55,7 @@ func (w *worker) serve(x Exchange) (again bool, err error) {
 	w.abandoned.Store(false)
 	if err := w.fresh(); err != nil {
 		w.broken(err)
+		_, err = w.lost(err, nil)
 		return true, err
 	}
 	if cause := x.OnInterrupt(w); cause != nil {

@@ -74,6 +74,26 @@ func TestAnswerCutByDeathIsNoAnswer(t *testing.T) {
 	require.False(t, x.finished)
 }
 
+func TestTriesThatAllMetClosedPipes(t *testing.T) {
+	t.Parallel()
+	c := config(t, "slower-start") // so that there is nobody new to be tried
+	c.Min, c.Max = 3, 3
+	p := running(t, c)
+	p.settled(t, "three idle", func(s workers.Stats) bool { return s.Idle == 3 })
+	answered := make(chan error, c.Max)
+	for range c.Max {
+		go func() { answered <- p.Do(newExchange("/answer-then-close")) }()
+	}
+	for range c.Max {
+		require.NoError(t, <-answered)
+	}
+	time.Sleep(5 * time.Millisecond)                    // longer than a worker is trusted unseen
+	if err := p.Do(newExchange("/hello")); err != nil { // nil: the pool saw them first
+		require.ErrorIs(t, err, workers.ErrProtocol)
+	}
+	require.Equal(t, "hello", p.get(t, "/hello"))
+}
+
 func TestWorkerThatReadsNoMoreMayStillAnswer(t *testing.T) {
 	c := config(t, "good")
 	c.LaneBytes = 0

@@ -11,7 +11,8 @@ const (
 	// settleTime is what a worker has, after its answer, to read what was being
 	// written to it.
 	settleTime = time.Second
-	// closeTime is how long a worker that closed a pipe may take to end by itself.
+	// closeTime is how long a worker that closed a pipe may take to end by itself. A
+	// descendant that holds its output delays the news by a quarter of a second.
 	closeTime = 500 * time.Millisecond
 	// deathTime is how long a request waits for the end of its worker.
 	deathTime = 2 * time.Second
