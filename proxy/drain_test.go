@@ -76,3 +76,19 @@ func TestD5ADrainHasALimit(t *testing.T) {
 	require.True(t, waiting.requireCode(503, "draining").closes)
 	p.err = nil // judged; the cleanup looks at the rest
 }
+
+// A connection that is complete for its client, and not yet accepted, is served.
+func TestADrainServesWhoStandsAtTheDoor(t *testing.T) {
+	onBoth(t, func(t *testing.T, network string) {
+		p := newPod(t, newEcho(t, "tcp").backend(), over(network))
+		var clients []*client
+		for range 200 {
+			clients = append(clients, p.dial())
+		}
+		p.cancel()
+		for _, c := range clients {
+			require.Equal(t, "GET /late HTTP/1.1\n", c.get("/late").body)
+		}
+		require.NoError(t, p.stop())
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -87,11 +88,12 @@ var ErrLost = errors.New("requests were lost in the drain")
 // requests end for DrainTimeout and interrupts the rest, in which case the error
 // is ErrLost. It closes the listeners and leaves no goroutine behind.
 func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
-	var accepting, watching sync.WaitGroup
+	var watching sync.WaitGroup
 	watching.Go(s.hangups.run)
 	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		accepting.Go(func() {
+	accepting := make([]sync.WaitGroup, len(listeners))
+	for i, l := range listeners {
+		accepting[i].Go(func() {
 			if err := s.accept(l); err != nil {
 				failed <- err
 			}
@@ -105,10 +107,9 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	case err = <-failed:
 		s.startDrain()
 	}
-	for _, l := range listeners {
-		_ = l.Close() // ends accept; its error would be of no use
+	for i, l := range listeners {
+		s.close(l, &accepting[i])
 	}
-	accepting.Wait()
 	lost := s.finishDrain()
 	s.sweeper.end()
 	_ = s.hangups.close()
@@ -136,7 +137,7 @@ func (s *Server) wait(d time.Duration) {
 	}
 }
 
-// accept takes connections until l is closed. Running out of descriptors or
+// accept takes connections until close ends it. Running out of descriptors or
 // memory ends nothing: it waits and tries again (rule L11).
 func (s *Server) accept(l net.Listener) error {
 	var pause time.Duration
@@ -147,7 +148,7 @@ func (s *Server) accept(l net.Listener) error {
 			s.start(nc)
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 		if !passing(err) {

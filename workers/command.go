@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
 )
@@ -120,7 +121,8 @@ func askInterpreter(ctx context.Context, script string, l *language, env []strin
 	}
 	defer context.AfterFunc(ctx, p.Kill)()
 	<-p.Done()
-	if err := r.SetReadDeadline(past); err != nil { // a grandchild may hold the other end
+	// What it wrote is in the pipe. A grandchild that holds the other end must not keep us waiting for an end of it.
+	if err := r.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 		return "", err
 	}
 	if e := p.Exit(); e.Status() != 0 {

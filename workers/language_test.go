@@ -2,6 +2,7 @@ package workers_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -214,4 +215,25 @@ func TestBrokenFunctions(t *testing.T) {
 			require.True(t, init.Traceback == "" || strings.Contains(init.Traceback, c.file) || c.file == "empty.py", init.Traceback)
 		})
 	}
+}
+
+// A version manager's script costs its time once, not once for each worker.
+func TestTheInterpreterBehindAScriptIsUsed(t *testing.T) {
+	c := function(t, "handler.py", "import sys\ndef handle(req):\n    return sys.executable\n")
+	direct := running(t, c)
+	real := direct.get(t, "/")
+	require.NoError(t, direct.stop())
+
+	dir := t.TempDir()
+	count := filepath.Join(dir, "count")
+	script := fmt.Sprintf("#!/bin/sh\necho run >>%q\nsleep 0.2 &\nexec %q \"$@\"\n", count, real)
+	c.Interpreter = filepath.Join(dir, "python3")
+	require.NoError(t, os.WriteFile(c.Interpreter, []byte(script), 0o700)) //nolint:gosec // it is a program
+	c.Min, c.Max = 3, 3
+	p := running(t, c)
+	p.settled(t, "three workers", func(s workers.Stats) bool { return s.Idle == 3 })
+	require.Zero(t, p.logs.count("interpreter behind script not found"))
+	runs, err := os.ReadFile(count)
+	require.NoError(t, err)
+	require.Equal(t, "run\n", string(runs))
 }

@@ -1,0 +1,40 @@
+import http.server
+import os
+import signal
+import sys
+
+log = os.environ.get("EVENTS")
+
+
+def event(text):
+    if log:
+        with open(log, "a") as f:
+            f.write(text + "\n")
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        if self.path == "/exit":
+            os._exit(7)
+        if self.path == "/kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode() if self.path == "/env" else b"served"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+def stop(number, frame):
+    event("TERM")
+    os._exit(0)
+
+
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGHUP, lambda n, f: event("HUP"))
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
