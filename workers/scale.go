@@ -188,16 +188,20 @@ func (p *Pool) check(w *worker, now int64) (came bool) {
 	if err == nil {
 		err = w.asides()
 	}
-	switch {
-	case err != nil:
-		w.broken(err)
-	case w.lane != nil && now-w.idleSince >= punchAfter:
+	if err != nil {
+		p.nurses.Go(func() { // its end may take a while, and others want to be looked after
+			w.broken(err)
+			p.putBack(w)
+		})
+		return false
+	}
+	if w.lane != nil && now-w.idleSince >= punchAfter {
 		if err := w.lane.punch(); err != nil {
 			w.log.Warn("memory of idle worker not given back", "err", err)
 		}
 	}
 	p.putBack(w)
-	return came && err == nil
+	return came
 }
 
 // putBack is release for a worker that was not used: it stays as old as it was.
