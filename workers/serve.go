@@ -167,12 +167,17 @@ func (w *worker) fresh() error {
 }
 
 // asides takes frames between two requests, where only those that belong to no
-// answer may be.
+// answer may be. After BYE the end of the worker is only a matter of time.
 func (w *worker) asides() error {
 	for {
 		f, ok, err := w.ch.take()
-		if err != nil || !ok {
+		switch {
+		case err != nil:
 			return err
+		case !ok && w.bye:
+			return io.EOF
+		case !ok:
+			return nil
 		}
 		known, err := w.aside(&f)
 		if err != nil {
@@ -192,7 +197,10 @@ func (w *worker) aside(f *frame) (known bool, err error) {
 		return true, nil
 	case typeWindow:
 		return true, w.credited(f)
-	case typeMetric, typePong, typeBye:
+	case typeBye:
+		w.bye = true
+		return true, nil
+	case typeMetric, typePong:
 		return true, nil
 	default:
 		return f.typ >= typeOptional, nil

@@ -74,6 +74,45 @@ func TestAnswerCutByDeathIsNoAnswer(t *testing.T) {
 	require.False(t, x.finished)
 }
 
+func TestIdleWorkersThatClosedTheirPipesAreReplacedTogether(t *testing.T) {
+	t.Parallel()
+	c := config(t, "good")
+	c.Min, c.Max = 12, 12
+	p := running(t, c)
+	p.settled(t, "all idle", func(s workers.Stats) bool { return s.Idle == c.Max })
+	answered := make(chan error, c.Max)
+	for range c.Max {
+		go func() { answered <- p.Do(newExchange("/answer-then-close")) }()
+	}
+	for range c.Max {
+		require.NoError(t, <-answered)
+	}
+	p.settled(t, "seen", func(s workers.Stats) bool { return s.Ends[workers.ReasonProtocol] > 0 })
+	first := time.Now()
+	p.settled(t, "replaced", func(s workers.Stats) bool { return s.Starts == uint64(2*c.Max) && s.Idle == c.Max })
+	require.Less(t, time.Since(first), 4*time.Second) // one after the other they take half a second each
+}
+
+func TestWorkerThatSaidByeGetsNoRequest(t *testing.T) {
+	t.Parallel()
+	c := function(t, "handler.js", `module.exports = async (req) => {
+		if (req.path === '/late') {
+			setTimeout(() => { throw new Error('late'); }, 5);
+			await new Promise(() => {});
+		}
+		return 'good';
+	};`)
+	p := running(t, c)
+	for range 3 {
+		var raised *workers.HandlerError
+		require.ErrorAs(t, p.Do(newExchange("/late")), &raised)
+		require.Equal(t, "late", raised.Message)
+		require.NoError(t, p.Do(post("/", make([]byte, 3<<20)))) // too large to be tried again
+	}
+	s := p.Stats()
+	require.EqualValues(t, 3, s.Ends[workers.ReasonExited])
+}
+
 func TestTriesThatAllMetClosedPipes(t *testing.T) {
 	t.Parallel()
 	c := config(t, "slower-start") // so that there is nobody new to be tried

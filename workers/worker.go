@@ -82,6 +82,7 @@ type worker struct {
 	frames []byte // what is written next
 	call   call
 	unfit  bool  // dead, or as good as
+	bye    bool  // it said that it ends now
 	spent  int64 // idle since, as serve needs it; on the pool's clock
 
 	limit          limit

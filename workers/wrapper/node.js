@@ -563,13 +563,15 @@ function initError(err) {
 }
 
 // uncaught ends the worker: nobody knows in which state the error has left the function. All requests in flight get it,
-// for it cannot be told which of them it belongs to.
+// for it cannot be told which of them it belongs to. BYE goes with it in one write, so that no other request comes.
 function uncaught(err) {
   if (!out) return initError(err);
   if (!calls.size) fs.writeSync(2, describe(err).trace);
   ended = true;
+  out.cork();
   for (const call of [...calls.values()]) fail(call, err);
-  out.write(NOTHING, () => process.exit(1));
+  out.write(frame(BYE, 0, 0, 0, '', NOTHING), () => process.exit(1));
+  out.uncork();
 }
 
 // Start.

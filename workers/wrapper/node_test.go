@@ -462,10 +462,12 @@ func TestNodeUncaughtErrorsAnswerTheRequestsInFlightAndEndTheWorker(t *testing.T
 		require.Equal(t, byte(tError), a.kind)
 		require.Equal(t, "RangeError", a.pair("type"))
 		require.Contains(t, string(a.body), "handler.js:1")
+		require.Equal(t, byte(tBye), w.read().kind)
 		require.Equal(t, 1, w.ended())
 
 		w = start(t, node, "exports.handle = () => { "+later+"; return 'x'; };", options{})
 		require.Equal(t, "x", string(w.ask(get(1)).body))
+		require.Equal(t, byte(tBye), w.read().kind)
 		require.Equal(t, 1, w.ended())
 		require.Contains(t, w.stderr.String(), "RangeError: stray")
 	}
