@@ -36,7 +36,7 @@ var (
 	fnpodTCP  = variant{name: fnpodName, start: startFnpod}
 	fnpodUnix = variant{name: "fnpod, unix socket to the function", start: startFnpodUnix}
 	nginxBare = variant{name: nginxName, start: func(ctx context.Context, s *site) (*process, error) { return startNginx(ctx, s, "") }}
-	nginxSame = variant{name: "nginx, adds the fields that fnpod adds", start: func(ctx context.Context, s *site) (*process, error) {
+	nginxSame = variant{name: "nginx with the fields that fnpod adds", start: func(ctx context.Context, s *site) (*process, error) {
 		return startNginx(ctx, s, nginxFields)
 	}}
 )
