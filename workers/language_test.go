@@ -180,7 +180,7 @@ func TestLanguages(t *testing.T) {
 			slow.deadline = 50 * time.Millisecond
 			require.ErrorIs(t, p.Do(slow), workers.ErrTimeout)
 			left := newExchange("/sleep?0.2")
-			require.ErrorIs(t, interrupted(t, p, left, errGone), errGone)
+			require.ErrorIs(t, interruptedWhen(t, p, left, errGone, func(s workers.Stats) bool { return s.Busy == 1 }), errGone)
 			old := p.get(t, "/pid")
 			signal(t, old, 9)
 			p.settled(t, "replaced", func(s workers.Stats) bool { return s.Starts == 4 && s.Idle == 1 })

@@ -245,9 +245,11 @@ func (w *testWorker) answer(f testFrame) {
 			w.send(testFrame{typ: tLog, code: 0, body: bytes.Repeat([]byte{'x'}, 8<<10)})
 		}
 	case "/sleep":
+		w.running(f)
 		time.Sleep(time.Duration(n) * time.Millisecond)
 		text("slept")
 	case "/until-cancel":
+		w.running(f)
 		for {
 			g, ok := w.read()
 			if !ok || g.typ == tCancel && g.id == f.id {
@@ -311,6 +313,7 @@ func (w *testWorker) misbehave(f testFrame, n int) {
 	case "/kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "/hang":
+		w.running(f)
 		select {}
 	case "/stream-then-die":
 		w.send(testFrame{typ: tResponse, flags: fMore, code: 200, id: f.id})
@@ -332,6 +335,11 @@ func (w *testWorker) misbehave(f testFrame, n int) {
 		os.Exit(5)
 	}
 	select {}
+}
+
+// running tells that the function has its request; a test waits for it.
+func (w *testWorker) running(f testFrame) {
+	w.send(testFrame{typ: tLog, code: 0, id: f.id, body: []byte("running")})
 }
 
 // orphan ends and leaves a process that holds the pipes.

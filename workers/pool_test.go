@@ -54,6 +54,14 @@ func (l *logs) count(message string) int {
 	return bytes.Count(l.b.Bytes(), []byte(`"msg":"`+message+`"`))
 }
 
+// running returns how many requests have reached the function, of those that
+// last.
+func (l *logs) running() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Count(l.b.Bytes(), []byte(`"line":"running"`))
+}
+
 // pool is a running pool of test workers.
 type pool struct {
 	*workers.Pool

@@ -347,12 +347,19 @@ func TestInterruptionKillsTheWorkerAtOnce(t *testing.T) {
 	p.settled(t, "counted", func(s workers.Stats) bool { return s.Ends[workers.ReasonCanceled] == 1 })
 }
 
-// interrupted runs a request and interrupts it when the worker has it.
+// interrupted runs a request and interrupts it when the function has it; before
+// that the worker would not hear of either.
 func interrupted(t *testing.T, p *pool, x *exchange, cause error) error {
+	t.Helper()
+	before := p.logs.running()
+	return interruptedWhen(t, p, x, cause, func(workers.Stats) bool { return p.logs.running() > before })
+}
+
+func interruptedWhen(t *testing.T, p *pool, x *exchange, cause error, running func(workers.Stats) bool) error {
 	t.Helper()
 	got := make(chan error, 1)
 	go func() { got <- p.Do(x) }()
-	p.settled(t, "busy", func(s workers.Stats) bool { return s.Busy == 1 })
+	p.settled(t, "running", running)
 	x.interrupt(cause)
 	return <-got
 }
