@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"workers":         {"workers/wrapper", "watchdog", "proxy/http1"},
 	"workers/wrapper": {},
 	"scripts/...":     {},
+	"e2e":             {},
 	"examples/...":    {},
 }
 

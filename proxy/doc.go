@@ -4,6 +4,7 @@
 // The life of a request, in the order of the code:
 //
 //	server.go    accept a connection, give it a goroutine, drain at the end
+//	admit.go     how many connections there may be
 //	conn.go      wait for bytes without a buffer, read one request, hand it on
 //	body.go      small bodies are read before queueing, larger ones streamed
 //	exchange.go  one request and its answer, as a Backend sees them
@@ -13,6 +14,7 @@
 //	answer.go    the answer's head, framing and bytes
 //	errors.go    the only place where an error becomes a status code
 //	guard.go     time-outs, clients that leave, interruption
+//	listener_linux.go  the end of accepting, without a reset for who is in line
 //	sweeper.go   looks at guards when they are due; no timer per request
 //
 // Request code is written in blocking style against the two halves of a socket

@@ -234,6 +234,29 @@ func (g *guard) shorten(idle int64) {
 	g.setDue(due)
 }
 
+// idleSince returns when the connection became idle, or never if it is not, or is
+// about to end.
+func (g *guard) idleSince() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase != phaseIdle || g.cause != nil {
+		return never
+	}
+	return g.since
+}
+
+// endIdle ends the connection if it is still idle.
+func (g *guard) endIdle() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.phase != phaseIdle || g.cause != nil {
+		return false
+	}
+	g.cause = errIdle
+	g.c.unblock()
+	return true
+}
+
 func (g *guard) nextDue() int64 { return min(g.limit, g.total, g.watchAt) }
 
 func (g *guard) setDue(t int64) {

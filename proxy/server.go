@@ -54,6 +54,7 @@ type Server struct {
 	ids         atomic.Uint64
 	draining    atomic.Bool
 	idleTimeout atomic.Int64 // nanoseconds; shorter while draining
+	most        int          // connections
 	hurry       chan struct{}
 	hurryOnce   sync.Once
 }
@@ -74,6 +75,9 @@ func New(p Parts) (*Server, error) {
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
 	s.faults.log = p.Log
+	if s.most = p.Config.Connections; s.most == 0 {
+		s.most = mostConnections()
+	}
 	s.idleTimeout.Store(int64(p.Config.IdleTimeout))
 	return s, nil
 }
@@ -181,6 +185,10 @@ func (s *Server) start(nc net.Conn) {
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	if !s.admit(nc, s.sweeper.size()+1) {
 		_ = nc.Close()
 		return
 	}

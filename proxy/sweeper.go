@@ -35,12 +35,18 @@ func newSweeper() *sweeper {
 // now is the server's clock: nanoseconds since it started.
 func (s *sweeper) now() int64 { return int64(time.Since(s.epoch)) }
 
-// add makes c known. It returns how many connections there are.
-func (s *sweeper) add(c *conn) int {
+// add makes c known.
+func (s *sweeper) add(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.slot = len(s.conns)
 	s.conns = append(s.conns, c)
+}
+
+// size returns how many connections there are.
+func (s *sweeper) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return len(s.conns)
 }
 

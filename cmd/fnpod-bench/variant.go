@@ -49,13 +49,15 @@ func startFnpodUnix(ctx context.Context, s *site) (*process, error) {
 	return startPod(ctx, s, "proxy", "unix://"+s.function.unix)
 }
 
-// startPod starts fnpod as it is used: with its metrics, and with logs of what is wrong.
+// startPod starts fnpod as it is used: with its metrics, with logs of what is wrong, and with room for as many
+// connections as nginx has.
 func startPod(ctx context.Context, s *site, args ...string) (*process, error) {
 	admin := filepath.Join(s.dir, "admin.sock")
 	if err := os.RemoveAll(admin); err != nil {
 		return nil, err
 	}
-	args = append(args, "--listen", s.listen, "--admin", "unix:"+admin, "--log-level", "warn", "--drain-delay", "0s", "--drain-timeout", "1s")
+	args = append(args, "--listen", s.listen, "--admin", "unix:"+admin, "--log-level", "warn",
+		"--connections", "12000", "--drain-delay", "0s", "--drain-timeout", "1s")
 	return start(ctx, nil, s.fnpod, args...)
 }
 
