@@ -30,7 +30,7 @@ build: ## the static binary, bin/fnpod
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
-	@scripts/need go gcc git python3 node curl nginx wrk nghttp
+	@scripts/need go gcc git python3 node curl wrk pgrep
 	@scripts/test $(TESTFLAGS)
 
 check: $(LINT) ## what a linter can find
