@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -33,6 +34,9 @@ type requestBody struct {
 	err     error  // sticky
 	owes100 bool   // the client waits for 100 Continue
 	started int64  // when streaming began, on the server's clock
+	lost    bool   // bytes were read that went nowhere: the next request's place is unknown
+
+	stopping atomic.Bool // nobody wants the rest: reading ends, whatever deadline was set
 }
 
 func (b *requestBody) reset() {
@@ -40,7 +44,8 @@ func (b *requestBody) reset() {
 	if b.chunked {
 		b.chunks.Reset()
 	}
-	b.chunked, b.done, b.err, b.owes100, b.started = false, false, nil, false, 0
+	b.chunked, b.done, b.err, b.owes100, b.started, b.lost = false, false, nil, false, 0, false
+	b.stopping.Store(false)
 }
 
 // restore puts surplus bytes back behind what is in x.in.
@@ -228,6 +233,9 @@ func (x *Exchange) readClient(p []byte) (int, error) {
 	if err := c.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
 		return 0, err
 	}
+	if b.stopping.Load() { // and its deadline may have come before ours
+		return 0, errBodyTimeout
+	}
 	n, err := c.nc.Read(p)
 	if n > 0 {
 		c.shard.BytesIn.Add(uint64(n))
@@ -286,7 +294,7 @@ func (x *Exchange) finishBody() bool {
 	if b.done {
 		return true
 	}
-	if b.err != nil || b.owes100 || b.left > drainBytes {
+	if b.err != nil || b.lost || b.owes100 || b.left > drainBytes {
 		return false
 	}
 	if x.up == nil {

@@ -41,13 +41,29 @@ func writeSocket(fd uintptr, p []byte) (n int, err syscall.Errno) {
 // quiet reports whether nothing at all is waiting on an idle socket: no bytes
 // nobody asked for, no end of stream, no error (invariant P5).
 func quiet(fd uintptr) bool {
+	_, e := peek(fd)
+	return e == syscall.EAGAIN
+}
+
+// connected reports whether the other end may still send.
+func connected(fd uintptr) bool {
+	n, e := peek(fd)
+	return n > 0 || e == syscall.EAGAIN
+}
+
+// peek looks at the next byte and leaves it there.
+func peek(fd uintptr) (n int, err syscall.Errno) {
 	var b [1]byte
 	for {
-		_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+		r, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
 			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-		if e != syscall.EINTR {
-			return e == syscall.EAGAIN
+		if e == syscall.EINTR {
+			continue
 		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
 	}
 }
 

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime/debug"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -18,8 +19,6 @@ type upload struct {
 	u    *upstream
 	done chan struct{} // closed at the end
 	err  error         // after done: why the body did not go whole
-
-	stopping atomic.Bool // its end is our doing
 }
 
 // doStreamed runs a request whose body is streamed. It is sent once, to a
@@ -112,7 +111,7 @@ func (p *upload) run() {
 	switch {
 	case p.x.body.err == nil:
 		p.x.extendAnswerTime(p.x.c.srv.now())
-	case p.stopping.Load() && errors.Is(p.x.body.err, errBodyTimeout):
+	case p.x.body.stopping.Load() && errors.Is(p.x.body.err, errBodyTimeout):
 		p.x.body.err = nil // we ended it ourselves; what is left can still be read
 	default:
 		p.u.close()
@@ -157,7 +156,13 @@ func (p *upload) limitStall() error {
 	if d == 0 {
 		return nil
 	}
-	return p.u.nc.SetWriteDeadline(time.Now().Add(d))
+	if err := p.u.nc.SetWriteDeadline(time.Now().Add(d)); err != nil {
+		return err
+	}
+	if p.x.body.stopping.Load() { // and its deadline may have come before ours
+		return os.ErrDeadlineExceeded
+	}
+	return nil
 }
 
 // frame returns the n bytes at buf[chunkRoom:], as one chunk if chunked.
@@ -177,33 +182,35 @@ func frame(buf []byte, n int, chunked bool) []byte {
 const chunkRoom = 16
 
 // splice moves most of the rest of the body inside the kernel. A client that
-// sends nothing for BodyTimeout is given up.
+// sends nothing for BodyTimeout is given up, and so is a function that takes
+// nothing for AnswerTimeout.
 func (p *upload) splice() error {
 	x := p.x
 	function, ok := p.u.nc.(*net.TCPConn)
 	if !ok {
 		return nil
 	}
+	if err := p.limitKernel(); err != nil {
+		return err
+	}
 	b := &x.body
 	for b.left > 0 {
-		if err := p.limitStall(); err != nil {
+		if err := x.c.setReadDeadline(x.c.srv.cfg.BodyTimeout); err != nil {
 			return err
 		}
-		if err := x.c.setReadDeadline(x.c.srv.cfg.BodyTimeout); err != nil {
+		if b.stopping.Load() {
+			_, err := x.bodyFailed(errBodyTimeout)
 			return err
 		}
 		n, err := function.ReadFrom(&io.LimitedReader{R: x.c.nc, N: min(b.left, spliceMost)})
 		b.left -= n
 		b.total += n
 		x.c.shard.BytesIn.Add(uint64(n))
-		if err == nil && n > 0 {
-			continue
-		}
-		if timedOut(err) && n > 0 {
+		if n > 0 && (err == nil || timedOut(err) && !b.stopping.Load()) {
 			continue // slow, but alive
 		}
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "write" && !timedOut(err) {
+		b.lost = true // what is in the kernel's pipe has been read and not written
+		if p.functionBroke(err) {
 			return err
 		}
 		if err == nil {
@@ -213,6 +220,34 @@ func (p *upload) splice() error {
 		return err
 	}
 	return nil
+}
+
+// limitKernel lets the kernel watch for a function that takes nothing. A write
+// deadline could strike when bytes have been read and not yet written, and those
+// would be lost.
+func (p *upload) limitKernel() error {
+	if err := p.u.nc.SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	d := p.x.c.srv.cfg.AnswerTimeout
+	var failed error
+	err := p.u.raw.Control(func(fd uintptr) { failed = limitStall(fd, int(d.Milliseconds())) })
+	return errors.Join(err, failed)
+}
+
+// functionBroke reports that it was the function's end that failed. A splice does
+// not say, so the client is looked at: if it is still there, it was not the client.
+func (p *upload) functionBroke(err error) bool {
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return true
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
+		there := false
+		err := p.x.c.raw.Control(func(fd uintptr) { there = connected(fd) })
+		return err == nil && there
+	default:
+		return false
+	}
 }
 
 // spliceMost is the largest piece between two looks at the clock.
@@ -236,10 +271,11 @@ func (p *upload) ended() bool {
 // stop ends the upload and reports whether the whole body had gone.
 func (p *upload) stop() (whole bool) {
 	if !p.ended() {
-		p.stopping.Store(true)
+		p.x.body.stopping.Store(true)
 		_ = p.x.c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
 		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0))  // likewise
 		<-p.done
+		p.x.body.stopping.Store(false)
 		p.x.c.clearReadDeadline()
 	}
 	return p.err == nil
