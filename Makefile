@@ -23,7 +23,8 @@ help: ## this list
 run: ## build, and serve the Python example on :8080 (admin port :8081)
 	@scripts/need go python3
 	@$(MAKE) --no-print-directory build
-	@echo "try: curl http://localhost:8080/   and: curl http://localhost:8081/metrics"
+	@listen=$${FNPOD_LISTEN:-:8080} admin=$${FNPOD_ADMIN:-:8081}; \
+		echo "try: curl $${listen/#:/localhost:}/   and: curl $${admin/#:/localhost:}/metrics"
 	@exec bin/fnpod serve $(strip $(HANDLER)) --log-format text --drain-delay 0s
 
 build: ## the static binary, bin/fnpod

@@ -35,6 +35,7 @@ func (inv *invocation) command(args []string) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	args = customary(args)
 	if name := args[0]; !strings.HasPrefix(name, "-") && !p.hasCommand(name) {
 		return nil, p.unknownCommand(name)
 	}
@@ -48,6 +49,17 @@ func (inv *invocation) command(args []string) (runner, error) {
 		return nil, fmt.Errorf("command %s cannot be run", ctx.Selected().Name)
 	}
 	return command, nil
+}
+
+// customary turns what people type at other programs into what it is called here.
+func customary(args []string) []string {
+	switch args[0] {
+	case "help":
+		return append(args[1:len(args):len(args)], "--help")
+	case "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
 }
 
 // noCommand is the answer to a call without arguments: nothing tells us what to do, so we tell how we are used.

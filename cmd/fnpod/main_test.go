@@ -103,6 +103,12 @@ func TestVersionIsOneLine(t *testing.T) {
 	got := fnpod(t, nil, "version")
 	require.Zero(t, got.code)
 	require.Regexp(t, `^fnpod \S+, commit \S+, go\S+ linux/\w+\n$`, got.stdout)
+	require.Equal(t, got, fnpod(t, nil, "--version"))
+}
+
+func TestHelpIsACommandToo(t *testing.T) {
+	require.Equal(t, fnpod(t, nil, "--help"), fnpod(t, nil, "help"))
+	require.Equal(t, fnpod(t, nil, "serve", "--help"), fnpod(t, nil, "help", "serve"))
 }
 
 func TestSecondStopSignalEndsTheProcessAtOnce(t *testing.T) {
