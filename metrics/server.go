@@ -95,6 +95,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 func setDate(h *fasthttp.ResponseHeader) {
 	head := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n\r\n"
 	_ = h.Read(bufio.NewReader(strings.NewReader(head))) // it is well formed
+	h.SetStatusMessage(nil)                              // the code's own instead of the OK that was read
 }
 
 // page returns what answers a path, nil if nothing does.

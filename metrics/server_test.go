@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -85,6 +86,7 @@ func TestEndpoints(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			res, body := do(t, test.method, url+test.path, nil)
 			require.Equal(t, test.code, res.StatusCode)
+			require.Equal(t, fmt.Sprint(test.code, " ", http.StatusText(test.code)), res.Status)
 			require.Equal(t, test.kind, res.Header.Get("Content-Type"))
 			require.Equal(t, test.body, body)
 			require.Empty(t, res.Header.Get("Server"), "nobody needs to know what we are made of")
