@@ -104,8 +104,8 @@ func TestProxyServesAUnixSocketAndAPort(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait(), "exit code 0")
 	require.Eventually(t, func() bool {
-		code, _ := front.ask("http://" + front.admin + "/readyz")
-		return code == http.StatusServiceUnavailable
+		code, body := front.ask("http://" + front.admin + "/readyz")
+		return code == http.StatusServiceUnavailable && body == "unreachable\n"
 	}, 10*time.Second, 10*time.Millisecond, "readiness follows the function")
 }
 

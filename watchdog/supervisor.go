@@ -164,7 +164,7 @@ func (s *Supervisor) live(ctx context.Context) (time.Duration, error) {
 			limit.Stop()
 			ready = time.Now()
 			s.update(func(st *Status) { st.State = Ready })
-			s.log().Info("function ready", "pid", c.Pid(), "after", ready.Sub(started))
+			s.log().Info("function ready", "pid", c.Pid(), "after", ready.Sub(started).Round(time.Millisecond).String())
 		case <-limit.C:
 			err := fmt.Errorf("%w: %s, %w", ErrStartTimeout, s.startTimeout(), up.stop())
 			s.update(func(st *Status) { st.State = Stopping })

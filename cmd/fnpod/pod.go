@@ -49,10 +49,11 @@ type pod struct {
 	draining atomic.Bool
 }
 
-// errDraining and errStarting are what readiness says; their texts are answers.
+// What readiness says; the texts are answers.
 var (
-	errDraining = errors.New("draining")
-	errStarting = errors.New("starting")
+	errDraining    = errors.New("draining")
+	errStarting    = errors.New("starting")
+	errUnreachable = errors.New("unreachable") // a function that we do not start
 )
 
 // run opens the ports and serves until ctx ends. Requests are accepted at once and wait in the queue until the
@@ -87,7 +88,7 @@ func (p *pod) run(ctx context.Context) error {
 	g.Go(func() error {
 		<-gctx.Done()
 		p.draining.Store(true)
-		p.log.Info("draining")
+		p.log.Info("draining", "delay", p.settings.Proxy.DrainDelay.String())
 		return nil
 	})
 	err = g.Wait()

@@ -73,7 +73,7 @@ func (f *upstreamFunction) Run(ctx context.Context) error {
 // Ready implements function.
 func (f *upstreamFunction) Ready() error {
 	if !f.up.Load() {
-		return errStarting
+		return errUnreachable
 	}
 	return nil
 }
