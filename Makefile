@@ -61,7 +61,7 @@ image: build ## the image fnpod, around bin/fnpod
 	DOCKER_BUILDKIT=0 docker build --target local -t $(strip $(IMAGE)) .
 
 image-test: build ## run the image and a function image for real; needs root
-	@scripts/need docker dockerd curl python3
+	@scripts/need docker dockerd curl python3 node
 	@scripts/image-test
 
 clean: ## remove what was built
