@@ -41,11 +41,11 @@ func (s *Server) admit(nc net.Conn, n int) bool {
 
 // evict ends the connection that has been idle longest, if any is.
 func (s *sweeper) evict() bool {
-	var oldest *conn
+	var oldest *link
 	since := int64(never)
-	s.each(func(c *conn) {
-		if t := c.guard.idleSince(); t < since {
-			oldest, since = c, t
+	s.each(func(l *link) {
+		if t := l.guard.idleSince(); t < since {
+			oldest, since = l, t
 		}
 	})
 	return oldest != nil && oldest.guard.endIdle()

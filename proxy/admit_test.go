@@ -25,8 +25,10 @@ func TestL6ConnectionsHaveALimit(t *testing.T) {
 		let := sync.OnceFunc(func() { close(release) })
 		t.Cleanup(let)
 		oldest, idle, busy := p.dial(), p.dial(), p.dial()
-		require.Equal(t, 200, oldest.get("/").code)
-		require.Equal(t, 200, idle.get("/").code)
+		for i, c := range []*client{oldest, idle} {
+			require.Equal(t, 200, c.get("/").code)
+			eventually(t, func() bool { return answered(p.metrics.Requests()) == uint64(i+1) }, "idle, and not only answered")
+		}
 		busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
 		p.waitQueue(1, 0)
 

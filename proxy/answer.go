@@ -101,6 +101,10 @@ func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 func (x *Exchange) endHead() {
 	a := &x.answer
 	a.headDone = true
+	if st := x.c.stream; st != nil {
+		st.head(x)
+		return
+	}
 	if !a.dated {
 		a.out = x.c.srv.date.append(a.out)
 	}
@@ -169,7 +173,7 @@ func (x *Exchange) writeFramed(p []byte) error {
 		if err := x.flush(); err != nil {
 			return err
 		}
-		if err := x.c.write(p); err != nil {
+		if err := x.c.client.write(p); err != nil {
 			return err
 		}
 		if a.chunked {
@@ -198,15 +202,20 @@ func (x *Exchange) flushUnknown() error {
 
 // flush sends what is assembled.
 func (x *Exchange) flush() error {
-	a := &x.answer
-	if len(a.out) == 0 {
+	a, st := &x.answer, x.c.stream
+	if len(a.out) == 0 && (st == nil || !st.headReady) {
 		return nil
 	}
 	if !a.committed && !a.finished {
 		x.answerStarted() // the rest may take its time
 	}
 	a.committed = true
-	err := x.c.write(a.out)
+	var err error
+	if st != nil {
+		err = st.send(a.out, a.finished)
+	} else {
+		err = x.c.client.write(a.out)
+	}
 	a.out = a.out[:0]
 	return err
 }
@@ -239,7 +248,10 @@ func (x *Exchange) Finish() error {
 	if !a.noBody && a.length >= 0 && a.written != a.length {
 		return fmt.Errorf("%w: body of %d bytes, declared %d", ErrBadAnswer, a.written, a.length)
 	}
-	if a.chunked {
+	switch {
+	case x.c.stream != nil:
+		x.c.stream.sendTrailers(a.trailers)
+	case a.chunked:
 		a.out = append(a.out, '0', '\r', '\n')
 		a.out = append(a.out, a.trailers...)
 		a.out = append(a.out, '\r', '\n')
@@ -248,16 +260,10 @@ func (x *Exchange) Finish() error {
 	return x.flush()
 }
 
-// interim passes an interim answer on (RFC 9110 §15.2), to clients that know them.
+// interim passes an interim answer on.
 func (x *Exchange) interim(status int, fields []http1.Field) error {
-	if x.req.Minor == 0 || x.answer.committed {
+	if x.answer.committed {
 		return nil
 	}
-	a := &x.answer
-	a.out = http1.AppendStatusLine(a.out[:0], status)
-	a.out = http1.AppendFields(a.out, fields)
-	a.out = append(a.out, '\r', '\n')
-	err := x.c.write(a.out)
-	a.out = a.out[:0]
-	return err
+	return x.c.client.interim(status, fields)
 }

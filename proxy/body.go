@@ -24,17 +24,18 @@ type requestBody struct {
 	inMemory bool
 	whole    []byte // the body when inMemory
 
-	prefix  []byte // streamed: what came with the head, not yet delivered
-	left    int64  // streamed, length framing: bytes not yet delivered
-	chunks  http1.Chunked
-	chunked bool
-	total   int64  // bytes delivered or in memory
-	surplus []byte // bytes read behind the end of a chunked body
-	done    bool   // the end was seen
-	err     error  // sticky
-	owes100 bool   // the client waits for 100 Continue
-	started int64  // when streaming began, on the server's clock
-	lost    bool   // bytes were read that went nowhere: the next request's place is unknown
+	prefix   []byte // streamed: what came with the head, not yet delivered
+	left     int64  // streamed, length framing: bytes not yet delivered
+	chunks   http1.Chunked
+	chunked  bool
+	total    int64         // bytes delivered or in memory
+	surplus  []byte        // bytes read behind the end of a chunked body
+	done     bool          // the end was seen
+	err      error         // sticky
+	owes100  bool          // the client waits for 100 Continue
+	started  int64         // when streaming began, on the server's clock
+	trailers []http1.Field // of a stream of HTTP/2
+	lost     bool          // bytes were read that went nowhere: the next request's place is unknown
 
 	stopping atomic.Bool // nobody wants the rest: reading ends, whatever deadline was set
 }
@@ -45,6 +46,7 @@ func (b *requestBody) reset() {
 		b.chunks.Reset()
 	}
 	b.chunked, b.done, b.err, b.owes100, b.started, b.lost = false, false, nil, false, 0, false
+	b.trailers = nil
 	b.stopping.Store(false)
 }
 
@@ -151,7 +153,12 @@ func (x *Exchange) Body() (whole []byte, ok bool) { return x.body.whole, x.body.
 
 // Trailers returns the request's trailers; they are complete when ReadBody has
 // returned io.EOF or the body is whole in memory.
-func (x *Exchange) Trailers() []http1.Field { return x.body.chunks.Trailers() }
+func (x *Exchange) Trailers() []http1.Field {
+	if x.c.stream != nil {
+		return x.body.trailers
+	}
+	return x.body.chunks.Trailers()
+}
 
 // ReadBody reads a streamed body into p, which should hold some kilobytes. It
 // waits for the client and so carries its back-pressure. The error is io.EOF at
@@ -162,6 +169,9 @@ func (x *Exchange) ReadBody(p []byte) (int, error) {
 	b := &x.body
 	if b.err != nil {
 		return 0, b.err
+	}
+	if x.c.stream != nil {
+		return x.readStream(p)
 	}
 	if len(b.prefix) > 0 {
 		n := copy(p, b.prefix)
@@ -230,13 +240,13 @@ func (x *Exchange) readClient(p []byte) (int, error) {
 	if d := now - b.started; d > int64(minRateAfter) && b.total*int64(time.Second) < minRate*(d-int64(minRateAfter)) {
 		return 0, errBodyTimeout
 	}
-	if err := c.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
+	if err := c.client.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
 		return 0, err
 	}
 	if b.stopping.Load() { // and its deadline may have come before ours
 		return 0, errBodyTimeout
 	}
-	n, err := c.nc.Read(p)
+	n, err := c.client.read(p)
 	if n > 0 {
 		c.shard.BytesIn.Add(uint64(n))
 		return n, nil
@@ -282,7 +292,7 @@ func (x *Exchange) send100() error {
 	if x.answer.committed {
 		return nil
 	}
-	return x.c.write(continue100)
+	return x.c.client.write(continue100)
 }
 
 var continue100 = []byte("HTTP/1.1 100 Continue\r\n\r\n")
@@ -294,7 +304,7 @@ func (x *Exchange) finishBody() bool {
 	if b.done {
 		return true
 	}
-	if b.err != nil || b.lost || b.owes100 || b.left > drainBytes {
+	if x.c.stream != nil || b.err != nil || b.lost || b.owes100 || b.left > drainBytes {
 		return false
 	}
 	if x.up == nil {

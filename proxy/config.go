@@ -9,11 +9,12 @@ import (
 // Config holds the limits of the front door. The zero value is not usable; start
 // from DefaultConfig. All sizes are bytes.
 type Config struct {
-	HeadBytes   int   // largest request or answer head
-	HeadFields  int   // most fields in one head
-	MaxBody     int64 // largest request body; 0 means no limit
-	BufferBody  int64 // bodies up to this size are read before queueing
-	Connections int   // most client connections; 0 means derived from the descriptor limit
+	HeadBytes    int   // largest request or answer head
+	HeadFields   int   // most fields in one head
+	MaxBody      int64 // largest request body; 0 means no limit
+	BufferBody   int64 // bodies up to this size are read before queueing
+	Connections  int   // most client connections; 0 means derived from the descriptor limit
+	HTTP2Streams int   // most requests at once on one connection of HTTP/2; 0 refuses HTTP/2
 
 	HeadTimeout   time.Duration // first byte to end of head
 	IdleTimeout   time.Duration // keep-alive connection without a request
@@ -35,6 +36,7 @@ func DefaultConfig() Config {
 		HeadBytes:     16 << 10,
 		HeadFields:    256,
 		BufferBody:    64 << 10,
+		HTTP2Streams:  100,
 		HeadTimeout:   10 * time.Second,
 		IdleTimeout:   75 * time.Second,
 		BodyTimeout:   30 * time.Second,
@@ -69,6 +71,7 @@ func (c Config) Validate() error {
 	between("max-body", c.MaxBody, 0, 1<<62)
 	between("buffer-body", c.BufferBody, 0, 64<<20)
 	between("connections", int64(c.Connections), 0, 1<<20)
+	between("http2-streams", int64(c.HTTP2Streams), 0, 1<<20)
 	positive("head-timeout", c.HeadTimeout)
 	positive("idle-timeout", c.IdleTimeout)
 	positive("body-timeout", c.BodyTimeout)

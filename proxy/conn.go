@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy/http1"
 )
 
 // noSocket stands for "not inside onReadable".
@@ -23,18 +24,12 @@ const lingerBytes, lingerTime = 1 << 20, 2 * time.Second
 // conn is one client connection with its goroutine. While it is idle it owns no
 // buffer, only this.
 type conn struct {
-	srv    *Server
-	nc     net.Conn
-	raw    syscall.RawConn
-	shard  *metrics.Shard
-	peer   string
-	scheme string
-	id     uint64
-	slot   int // in the sweeper
-	guard  guard
+	link
+
+	nc  net.Conn
+	raw syscall.RawConn
 
 	// The rest belongs to the connection's goroutine.
-	requests   uint64    // ids given
 	x          *Exchange // the request being read or run; nil while idle
 	fd         uintptr   // the socket while onReadable runs, else noSocket
 	phase      phase     // what guard was told last
@@ -42,8 +37,9 @@ type conn struct {
 	ended      bool      // the client's end of stream follows what is unread; no event will tell
 	step       next      // why onReadable returned true
 	stallLimit bool      // the kernel watches for a client that takes nothing
-	aborted    bool      // the answer was cut: no lingering
 	lingers    bool      // unread bytes may follow: read some before closing
+	served     uint64    // requests
+	handedOver bool      // somebody else has the socket
 }
 
 // next says how a connection goes on.
@@ -53,6 +49,7 @@ const (
 	waitMore   next = iota // park until there are more bytes
 	leaveRead              // a small body is missing: read it, then run
 	leaveRun               // a streamed request: run it
+	leaveHTTP2             // the client speaks HTTP/2
 	leaveClose             // the connection ends
 )
 
@@ -100,6 +97,9 @@ func (c *conn) outside() (more bool) {
 	switch c.step {
 	case leaveClose:
 		return false
+	case leaveHTTP2:
+		c.handOver()
+		return false
 	case leaveRead:
 		if err := c.readSmall(x); err != nil {
 			c.reject(x, err)
@@ -142,7 +142,7 @@ func (c *conn) readable() next {
 	for {
 		x := c.x
 		if x == nil {
-			x = takeExchange(c)
+			x = takeExchange(&c.link)
 			c.x = x
 		}
 		room := x.in[x.used:]
@@ -182,10 +182,15 @@ func (c *conn) advance(parse bool) next {
 				return c.needMore(x)
 			}
 			n, err := x.req.Parse(x.in[:x.used], c.srv.limits)
-			if err != nil {
+			switch {
+			case err != nil && c.speaksHTTP2(x):
+				if x.used < len(preface) {
+					return c.needMore(x)
+				}
+				return leaveHTTP2
+			case err != nil:
 				return c.reject(x, err)
-			}
-			if n == 0 {
+			case n == 0:
 				return c.needMore(x)
 			}
 			x.head = n
@@ -207,6 +212,25 @@ func (c *conn) advance(parse bool) next {
 		x.next()
 	}
 	return waitMore
+}
+
+// speaksHTTP2 reports whether the connection begins with the preface of HTTP/2, as
+// far as it is here.
+func (c *conn) speaksHTTP2(x *Exchange) bool {
+	n := min(x.used, len(preface))
+	return c.served == 0 && c.srv.cfg.HTTP2Streams > 0 && string(x.in[:n]) == preface[:n]
+}
+
+// handOver lets net/http serve the connection.
+func (c *conn) handOver() {
+	c.handedOver = true
+	c.enter(phaseClose, never)
+	c.clearDeadlines()
+	h := newHTTP2Conn(c, c.x.in[:c.x.used])
+	c.srv.conns.Add(1)
+	c.srv.sweeper.add(&h.link)
+	h.guard.enter(phaseIdle, c.srv.now(), never)
+	c.srv.http2.take(h)
 }
 
 func (c *conn) bodyOf(x *Exchange) (bodyStep, error) {
@@ -366,12 +390,44 @@ func (c *conn) clearDeadlines() { _ = c.nc.SetDeadline(time.Time{}) } // likewis
 // unblock ends whatever waits on the client's socket.
 func (c *conn) unblock() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }
 
+func (c *conn) read(p []byte) (int, error) { return c.nc.Read(p) }
+
+func (c *conn) stopReading() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) } // fails on a closed connection only
+
+func (c *conn) watch() { c.srv.hangups.add(c) }
+
+func (c *conn) kill() { _ = c.nc.Close() }
+
+// interim sends an interim answer (RFC 9110 §15.2), to clients that know them.
+func (c *conn) interim(status int, fields []http1.Field) error {
+	x := c.x
+	if x.req.Minor == 0 {
+		return nil
+	}
+	a := &x.answer
+	a.out = http1.AppendStatusLine(a.out[:0], status)
+	a.out = http1.AppendFields(a.out, fields)
+	a.out = append(a.out, '\r', '\n')
+	err := c.write(a.out)
+	a.out = a.out[:0]
+	return err
+}
+
+// abort lets the end of the connection be a reset.
+func (c *conn) abort() {
+	if l, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0) // fails on a closed connection only
+	}
+}
+
 func (c *conn) close() {
 	if c.lingers && !c.aborted {
 		c.linger()
 	}
 	c.srv.forget(c)
-	_ = c.nc.Close() // nothing more to lose
+	if !c.handedOver {
+		_ = c.nc.Close() // nothing more to lose
+	}
 	if c.x != nil {
 		c.x.release()
 		c.x = nil

@@ -1,12 +1,16 @@
-// Package proxy is the path of a request: it reads HTTP/1.1 from clients, waits
+// Package proxy is the path of a request: it reads HTTP from clients, waits
 // for a slot of the queue, lets a Backend run the request and writes the answer.
 //
 // The life of a request, in the order of the code:
 //
 //	server.go    accept a connection, give it a goroutine, drain at the end
 //	admit.go     how many connections there may be
+//	link.go      what a connection and a stream of HTTP/2 have in common
 //	conn.go      wait for bytes without a buffer, read one request, hand it on
 //	body.go      small bodies are read before queueing, larger ones streamed
+//	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames
+//	stream.go    one request of such a connection: checked like any other, then the same path
+//	grpc.go      refusals and deadlines as clients of gRPC know them
 //	exchange.go  one request and its answer, as a Backend sees them
 //	run.go       queue, run, release: each step one short call
 //	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool

@@ -128,6 +128,10 @@ func (x *Exchange) fail(err error) (keep bool) {
 // writeError writes our own answer: a short fixed text, nothing of the error
 // itself (rule M6), and a field that says who answered and why.
 func (x *Exchange) writeError(st Status) {
+	if stream := x.c.stream; stream != nil && isGRPC(stream.r.Header) {
+		x.writeGRPCError(st)
+		return
+	}
 	a := &x.answer
 	a.reset()
 	x.Respond(st.Code, 0)
@@ -157,12 +161,4 @@ func (x *Exchange) writeError(st Status) {
 	if x.flush() != nil {
 		a.keep = false
 	}
-}
-
-// abort cuts the connection so that no answer on it can look whole.
-func (c *conn) abort() {
-	if l, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
-		_ = l.SetLinger(0) // fails on a closed connection only
-	}
-	c.aborted = true
 }

@@ -19,7 +19,7 @@ const (
 // one goroutine at a time (interruption comes from others) and ends with Do:
 // nothing of it, no byte slice either, may be kept.
 type Exchange struct {
-	c     *conn
+	c     *link
 	req   http1.Request
 	id    []byte
 	in    []byte // what was read from the client: head, then what followed
@@ -41,7 +41,7 @@ var exchanges = sync.Pool{New: func() any {
 	return &Exchange{in: make([]byte, inSize), answer: answer{out: make([]byte, 0, inSize)}}
 }}
 
-func takeExchange(c *conn) *Exchange {
+func takeExchange(c *link) *Exchange {
 	x := exchanges.Get().(*Exchange)
 	x.c = c
 	return x
@@ -124,11 +124,21 @@ func validID(v []byte) bool {
 // Remaining returns the time until the request's deadline, at least a
 // nanosecond; 0 means that it has none.
 func (x *Exchange) Remaining() time.Duration {
-	d := x.c.srv.cfg.Timeout
+	d := x.timeout()
 	if d == 0 {
 		return 0
 	}
 	return max(time.Duration(x.arrived-x.c.srv.now())+d, 1)
+}
+
+// timeout is the longest life of the request from its arrival; 0 means no limit.
+// What a client asks for can only shorten it (P10).
+func (x *Exchange) timeout() time.Duration {
+	d := x.c.srv.cfg.Timeout
+	if st := x.c.stream; st != nil && st.timeout > 0 && (d == 0 || st.timeout < d) {
+		d = st.timeout
+	}
+	return d
 }
 
 // OnInterrupt registers what is stopped when the client leaves, a time-out

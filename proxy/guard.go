@@ -41,7 +41,8 @@ type guard struct {
 	hungUp  bool        // guarded by mu: the client has ended its side
 	cause   error       // guarded by mu: why the work was stopped; the first cause stays
 	stop    Interrupter // guarded by mu: what to stop
-	c       *conn       // set once
+	srv     *Server     // set once
+	owner   owner       // set once
 }
 
 // enter starts a phase that may last until limit.
@@ -82,7 +83,7 @@ func (g *guard) begin(p phase, now, limit, total, watchAt int64) {
 	g.phase, g.since, g.limit, g.total, g.watchAt = p, now, limit, total, watchAt
 	if g.cause != nil {
 		g.cause = nil
-		g.c.clearDeadlines()
+		g.owner.clearDeadlines()
 	}
 }
 
@@ -148,7 +149,7 @@ func (g *guard) interruptLocked(cause error) {
 		g.stop.Interrupt()
 		g.stop = nil
 	}
-	g.c.unblock() // the owner may be writing to a client that does not read
+	g.owner.unblock() // the owner may be writing to a client that does not read
 }
 
 // clientLeft is called by the hang-up watcher.
@@ -169,7 +170,7 @@ func (g *guard) leave() {
 	default:
 		if g.cause == nil {
 			g.cause = errHungUp
-			g.c.unblock()
+			g.owner.unblock()
 		}
 	}
 }
@@ -183,7 +184,7 @@ func (g *guard) resume() bool {
 		return false
 	}
 	g.cause = nil
-	g.c.clearDeadlines()
+	g.owner.clearDeadlines()
 	return true
 }
 
@@ -197,7 +198,7 @@ func (g *guard) expire(now int64) int64 {
 		g.limit = never
 		if g.cause == nil {
 			g.cause = timeoutOf(g.phase)
-			g.c.unblock()
+			g.owner.unblock()
 		}
 	case now >= g.total:
 		g.interruptLocked(ErrTimeout)
@@ -219,7 +220,7 @@ func (g *guard) lookAfterClient() {
 	}
 	if !g.watched {
 		g.watched = true
-		g.c.srv.hangups.add(g.c)
+		g.owner.watch()
 	}
 }
 
@@ -253,7 +254,7 @@ func (g *guard) endIdle() bool {
 		return false
 	}
 	g.cause = errIdle
-	g.c.unblock()
+	g.owner.unblock()
 	return true
 }
 
@@ -261,7 +262,7 @@ func (g *guard) nextDue() int64 { return min(g.limit, g.total, g.watchAt) }
 
 func (g *guard) setDue(t int64) {
 	g.due.Store(t)
-	g.c.srv.sweeper.schedule(t)
+	g.srv.sweeper.schedule(t)
 }
 
 func timeoutOf(p phase) error {

@@ -41,14 +41,18 @@ func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err er
 // splice moves n bytes from the function to the client inside the kernel, where
 // both are sockets. It reports how many it moved.
 func (x *Exchange) splice(u *upstream, n int64) (int64, error) {
-	client, ok := x.c.nc.(*net.TCPConn)
+	c, ok := x.c.client.(*conn)
+	if !ok {
+		return 0, nil
+	}
+	client, ok := c.nc.(*net.TCPConn)
 	if !ok {
 		return 0, nil
 	}
 	if err := x.flush(); err != nil {
 		return 0, err
 	}
-	if err := x.c.limitStall(); err != nil {
+	if err := c.limitStall(); err != nil {
 		return 0, ErrClientGone
 	}
 	moved, err := client.ReadFrom(&io.LimitedReader{R: u.nc, N: n})

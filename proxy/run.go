@@ -9,13 +9,24 @@ import (
 // be streamed, from the queue to the last byte of its answer. It reports whether
 // the connection can carry another request.
 func (c *conn) run(x *Exchange) (keep bool) {
-	s := c.srv
-	x.arrived = s.now()
-	c.shard.Accepted.Add(1)
-	err := x.process()
-	end := s.now()
-	cause := c.guard.settle(end, end+s.idleTimeout.Load())
+	c.served++
+	err := x.attempt()
+	end := c.srv.now()
+	cause := c.guard.settle(end, end+c.srv.idleTimeout.Load())
 	c.phase = phaseIdle
+	return x.conclude(end, err, cause)
+}
+
+// attempt takes the request through the queue and the backend.
+func (x *Exchange) attempt() error {
+	x.arrived = x.c.srv.now()
+	x.c.shard.Accepted.Add(1)
+	return x.process()
+}
+
+// conclude answers a request that is still without an answer, and accounts for it.
+// err is how the attempt ended, cause what interrupted it.
+func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
 	if cause != nil && !x.answer.finished { // after that it struck too late to matter
 		err = cause
 	}
@@ -52,8 +63,8 @@ func (x *Exchange) process() (err error) {
 func (x *Exchange) acquire() error {
 	s, g := x.c.srv, &x.c.guard
 	total, answerBy := int64(never), int64(never)
-	if s.cfg.Timeout > 0 {
-		total = x.arrived + int64(s.cfg.Timeout)
+	if d := x.timeout(); d > 0 {
+		total = x.arrived + int64(d)
 	}
 	if s.queue.TryAcquire() {
 		x.granted = x.arrived

@@ -50,7 +50,9 @@ type Server struct {
 
 	sweeper     *sweeper
 	hangups     *hangups
+	http2       http2
 	conns       sync.WaitGroup
+	open        atomic.Int64 // connections
 	ids         atomic.Uint64
 	draining    atomic.Bool
 	idleTimeout atomic.Int64 // nanoseconds; shorter while draining
@@ -74,7 +76,7 @@ func New(p Parts) (*Server, error) {
 		statuses: slices.Concat(p.Statuses, statuses),
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
-	s.faults.log = p.Log
+	s.faults.log, s.http2.srv = p.Log, s
 	if s.most = p.Config.Connections; s.most == 0 {
 		s.most = mostConnections()
 	}
@@ -106,15 +108,16 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		s.startDrain()
+		s.startDrain(ctx)
 		s.wait(s.cfg.DrainDelay)
 	case err = <-failed:
-		s.startDrain()
+		s.startDrain(ctx)
 	}
 	for i, l := range listeners {
 		s.close(l, &accepting[i])
 	}
 	lost := s.finishDrain()
+	s.http2.end()
 	s.sweeper.end()
 	_ = s.hangups.close()
 	watching.Wait()
@@ -188,16 +191,17 @@ func (s *Server) start(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	if !s.admit(nc, s.sweeper.size()+1) {
+	if !s.admit(nc, int(s.open.Add(1))) {
+		s.open.Add(-1)
 		_ = nc.Close()
 		return
 	}
 	id := s.ids.Add(1)
-	c := &conn{srv: s, nc: nc, raw: raw, id: id, scheme: "http", fd: noSocket, shard: s.metrics.Shard(int(id % uint64(shards())))}
-	c.peer = peerOf(nc)
-	c.guard.c = c
-	c.guard.due.Store(never)
-	s.sweeper.add(c)
+	c := &conn{nc: nc, raw: raw, fd: noSocket}
+	c.id, c.scheme, c.peer, c.shard = id, "http", peerOf(nc), s.metrics.Shard(int(id%uint64(shards())))
+	c.init(s, c)
+	c.client = c
+	s.sweeper.add(&c.link)
 	c.shard.ConnectionsOpened.Add(1)
 	s.conns.Add(1)
 	go c.serve()
@@ -215,16 +219,21 @@ func peerOf(nc net.Conn) string {
 }
 
 func (s *Server) forget(c *conn) {
-	s.sweeper.remove(c)
+	s.sweeper.remove(&c.link)
 	s.hangups.remove(c)
+	if c.handedOver {
+		return
+	}
 	c.shard.ConnectionsClosed.Add(1)
+	s.open.Add(-1)
 }
 
 // startDrain makes answers say Connection: close and idle connections end soon.
-func (s *Server) startDrain() {
+func (s *Server) startDrain(ctx context.Context) {
 	s.draining.Store(true)
 	s.idleTimeout.Store(int64(drainIdle))
-	s.sweeper.each(func(c *conn) { c.guard.shorten(int64(drainIdle)) })
+	s.sweeper.each(func(l *link) { l.guard.shorten(int64(drainIdle)) })
+	s.http2.drain(context.WithoutCancel(ctx))
 }
 
 // finishDrain waits for the connections to end and returns how many requests had
@@ -244,8 +253,8 @@ func (s *Server) finishDrain() (lost int) {
 	case <-t.C:
 	}
 	s.queue.Close()
-	s.sweeper.each(func(c *conn) {
-		if c.guard.interrupt(ErrDraining) {
+	s.sweeper.each(func(l *link) {
+		if l.guard.interrupt(ErrDraining) {
 			lost++
 		}
 	})
@@ -253,7 +262,7 @@ func (s *Server) finishDrain() (lost int) {
 	select {
 	case <-done:
 	case <-t.C:
-		s.sweeper.each(func(c *conn) { _ = c.nc.Close() })
+		s.sweeper.each(func(l *link) { l.guard.owner.kill() })
 		<-done
 	}
 	return lost

@@ -10,7 +10,7 @@ import (
 // may strike.
 const sweepGap = int64(2 * time.Millisecond)
 
-// sweeper looks at every connection when the earliest of them is due. A request
+// sweeper looks at every connection and stream when the earliest of them is due. A request
 // only stores its due time (an atomic store); the timer is touched when that is
 // earlier than the next sweep, which under steady load is once per sweep.
 // A timer per request costs 290 ns, this about 20.
@@ -19,7 +19,7 @@ type sweeper struct {
 	next  atomic.Int64 // when the timer fires; never while a sweep runs
 
 	mu    sync.Mutex
-	conns []*conn     // guarded by mu
+	links []*link     // guarded by mu
 	timer *time.Timer // guarded by mu
 	ended bool        // guarded by mu
 }
@@ -35,39 +35,32 @@ func newSweeper() *sweeper {
 // now is the server's clock: nanoseconds since it started.
 func (s *sweeper) now() int64 { return int64(time.Since(s.epoch)) }
 
-// add makes c known.
-func (s *sweeper) add(c *conn) {
+// add makes l known.
+func (s *sweeper) add(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.slot = len(s.conns)
-	s.conns = append(s.conns, c)
+	l.slot = len(s.links)
+	s.links = append(s.links, l)
 }
 
-// size returns how many connections there are.
-func (s *sweeper) size() int {
+// remove forgets l.
+func (s *sweeper) remove(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	last := len(s.links) - 1
+	s.links[l.slot] = s.links[last]
+	s.links[l.slot].slot = l.slot
+	s.links[last] = nil
+	s.links = s.links[:last]
 }
 
-// remove forgets c.
-func (s *sweeper) remove(c *conn) {
+// each calls f for every link.
+func (s *sweeper) each(f func(l *link)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := len(s.conns) - 1
-	s.conns[c.slot] = s.conns[last]
-	s.conns[c.slot].slot = c.slot
-	s.conns[last] = nil
-	s.conns = s.conns[:last]
-}
-
-// each calls f for every connection.
-func (s *sweeper) each(f func(c *conn)) {
-	s.mu.Lock()
-	all := append([]*conn(nil), s.conns...)
+	all := append([]*link(nil), s.links...)
 	s.mu.Unlock()
-	for _, c := range all {
-		f(c)
+	for _, l := range all {
+		f(l)
 	}
 }
 
@@ -91,17 +84,17 @@ func (s *sweeper) arm(due int64) {
 	s.timer.Reset(time.Duration(max(due-s.now(), 0)))
 }
 
-// sweep looks at every connection that is due. next is never meanwhile, so that
+// sweep looks at every link that is due. next is never meanwhile, so that
 // whoever sets an earlier due time behind our back comes to schedule and waits.
 func (s *sweeper) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next.Store(never)
 	now, next := s.now(), int64(never)
-	for _, c := range s.conns {
-		due := c.guard.due.Load()
+	for _, l := range s.links {
+		due := l.guard.due.Load()
 		if due <= now {
-			due = c.guard.expire(now)
+			due = l.guard.expire(now)
 		}
 		next = min(next, due)
 	}

@@ -190,19 +190,23 @@ func (p *upload) splice() error {
 	if !ok {
 		return nil
 	}
+	c, ok := x.c.client.(*conn)
+	if !ok {
+		return nil
+	}
 	if err := p.limitKernel(); err != nil {
 		return err
 	}
 	b := &x.body
 	for b.left > 0 {
-		if err := x.c.setReadDeadline(x.c.srv.cfg.BodyTimeout); err != nil {
+		if err := c.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
 			return err
 		}
 		if b.stopping.Load() {
 			_, err := x.bodyFailed(errBodyTimeout)
 			return err
 		}
-		n, err := function.ReadFrom(&io.LimitedReader{R: x.c.nc, N: min(b.left, spliceMost)})
+		n, err := function.ReadFrom(&io.LimitedReader{R: c.nc, N: min(b.left, spliceMost)})
 		b.left -= n
 		b.total += n
 		x.c.shard.BytesIn.Add(uint64(n))
@@ -210,7 +214,7 @@ func (p *upload) splice() error {
 			continue // slow, but alive
 		}
 		b.lost = true // what is in the kernel's pipe has been read and not written
-		if p.functionBroke(err) {
+		if p.functionBroke(c, err) {
 			return err
 		}
 		if err == nil {
@@ -237,13 +241,13 @@ func (p *upload) limitKernel() error {
 
 // functionBroke reports that it was the function's end that failed. A splice does
 // not say, so the client is looked at: if it is still there, it was not the client.
-func (p *upload) functionBroke(err error) bool {
+func (p *upload) functionBroke(c *conn, err error) bool {
 	switch {
 	case errors.Is(err, syscall.EPIPE):
 		return true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
 		there := false
-		err := p.x.c.raw.Control(func(fd uintptr) { there = connected(fd) })
+		err := c.raw.Control(func(fd uintptr) { there = connected(fd) })
 		return err == nil && there
 	default:
 		return false
@@ -272,11 +276,11 @@ func (p *upload) ended() bool {
 func (p *upload) stop() (whole bool) {
 	if !p.ended() {
 		p.x.body.stopping.Store(true)
-		_ = p.x.c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
-		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0))  // likewise
+		p.x.c.client.stopReading()
+		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0)) // fails on a closed connection only
 		<-p.done
 		p.x.body.stopping.Store(false)
-		p.x.c.clearReadDeadline()
+		p.x.c.client.clearReadDeadline()
 	}
 	return p.err == nil
 }

@@ -71,11 +71,12 @@ type queueSettings struct {
 
 // proxySettings mirrors proxy.Config.
 type proxySettings struct {
-	HeadBytes   int   `type:"size" group:"Limits" help:"Largest head of a request or an answer."`
-	HeadFields  int   `group:"Limits" help:"Most fields in one head."`
-	MaxBody     int64 `type:"size" group:"Limits" help:"Largest request body; more is refused with 413; 0 means no limit."`
-	BufferBody  int64 `type:"size" group:"Limits" help:"Bodies up to this size are read before the request queues."`
-	Connections int   `group:"Limits" help:"Most client connections; 0 derives it from the descriptor limit."`
+	HeadBytes    int   `type:"size" group:"Limits" help:"Largest head of a request or an answer."`
+	HeadFields   int   `group:"Limits" help:"Most fields in one head."`
+	MaxBody      int64 `type:"size" group:"Limits" help:"Largest request body; more is refused with 413; 0 means no limit."`
+	BufferBody   int64 `type:"size" group:"Limits" help:"Bodies up to this size are read before the request queues."`
+	Connections  int   `group:"Limits" help:"Most client connections; 0 derives it from the descriptor limit."`
+	HTTP2Streams int   `name:"http2-streams" group:"Limits" help:"Most requests at once on one connection of HTTP/2; 0 refuses HTTP/2."`
 
 	HeadTimeout   time.Duration `group:"Time-outs" help:"First byte of a request to the end of its head."`
 	IdleTimeout   time.Duration `group:"Time-outs" help:"Longest life of a connection without a request."`

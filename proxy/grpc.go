@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// isGRPC reports whether a request speaks gRPC over HTTP/2.
+func isGRPC(h http.Header) bool {
+	t := h.Get("Content-Type")
+	rest, ok := strings.CutPrefix(t, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// gRPC status codes (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
+const (
+	grpcUnknown           = 2
+	grpcDeadlineExceeded  = 4
+	grpcPermissionDenied  = 7
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcInternal          = 13
+	grpcUnavailable       = 14
+	grpcUnauthenticated   = 16
+)
+
+// grpcStatus is the status by which a client of gRPC learns what an HTTP status
+// tells others.
+func grpcStatus(code int) int {
+	switch code {
+	case http.StatusGatewayTimeout:
+		return grpcDeadlineExceeded
+	case http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+		return grpcResourceExhausted
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable:
+		return grpcUnavailable
+	case http.StatusUnauthorized:
+		return grpcUnauthenticated
+	case http.StatusForbidden:
+		return grpcPermissionDenied
+	case http.StatusNotFound:
+		return grpcUnimplemented
+	case http.StatusBadRequest, http.StatusInternalServerError:
+		return grpcInternal
+	default:
+		return grpcUnknown
+	}
+}
+
+// writeGRPCError is writeError for a client of gRPC: the status is in the head of an
+// answer without a body ("Trailers-Only"). It is counted by the HTTP status.
+func (x *Exchange) writeGRPCError(st Status) {
+	a := &x.answer
+	a.reset()
+	x.Respond(http.StatusOK, unknownLength)
+	a.out = append(a.out, "Content-Type: application/grpc\r\nGrpc-Status: "...)
+	a.out = strconv.AppendInt(a.out, int64(grpcStatus(st.Code)), 10)
+	a.out = append(a.out, "\r\nGrpc-Message: "...)
+	a.out = append(a.out, st.Label...)
+	a.out = append(a.out, "\r\nFnpod-Error: "...)
+	a.out = append(a.out, st.Label...)
+	a.out = append(a.out, '\r', '\n')
+	x.endHead()
+	a.finished, a.status = true, st.Code
+	_ = x.flush() // the end of the stream follows in any case
+}
+
+// grpcTimeout reads a grpc-timeout field: up to eight digits and a unit.
+func grpcTimeout(v string) (time.Duration, bool) {
+	if len(v) < 2 || len(v) > 9 {
+		return 0, false
+	}
+	unit, ok := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}[v[len(v)-1]]
+	n, err := strconv.ParseUint(v[:len(v)-1], 10, 32)
+	if !ok || err != nil {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
+}

@@ -1,0 +1,252 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// preface is how a client of HTTP/2 begins (RFC 9113 §3.4). Its first line is no
+// request that we would serve otherwise.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// What one connection of HTTP/2 may cost.
+const (
+	streamWindow = 256 << 10 // bytes of a body that may be on their way
+	connWindow   = 1 << 20   // the same for all bodies of a connection
+	frameBytes   = 64 << 10  // largest frame
+	pingAfter    = 30 * time.Second
+	headSlack    = 2 // net/http refuses heads from this multiple of our limit, without our words
+)
+
+// http2 is the second front door: net/http speaks HTTP/2 on connections that we
+// accepted, and we serve the streams.
+type http2 struct {
+	srv *Server
+
+	mu      sync.Mutex
+	current *http.Server   // guarded by mu; nil until the first connection, and after a drain
+	accept  chan net.Conn  // guarded by mu; to current
+	serving sync.WaitGroup // servers and shutdowns
+	ended   bool           // guarded by mu
+	all     []*http.Server // guarded by mu
+}
+
+// take serves a connection whose first bytes are the preface.
+func (h *http2) take(c *http2Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended {
+		_ = c.Close()
+		return
+	}
+	if h.current == nil {
+		h.start()
+	}
+	h.accept <- c
+}
+
+// start makes the server for connections to come. Called under mu.
+func (h *http2) start() {
+	cfg := &h.srv.cfg
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true) // TLS, if any, ends before
+	s := &http.Server{
+		Handler:   http.HandlerFunc(h.serve),
+		Protocols: protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          cfg.HTTP2Streams,
+			MaxReadFrameSize:              frameBytes,
+			MaxReceiveBufferPerConnection: connWindow,
+			MaxReceiveBufferPerStream:     streamWindow,
+			SendPingTimeout:               pingAfter,
+			WriteByteTimeout:              cfg.WriteTimeout,
+		},
+		IdleTimeout:                  cfg.IdleTimeout,
+		MaxHeaderBytes:               headSlack * cfg.HeadBytes,
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ErrorLog:                     slog.NewLogLogger(h.srv.log.Handler(), slog.LevelDebug),
+	}
+	l := &handed{conns: make(chan net.Conn), done: make(chan struct{})}
+	h.current, h.accept, h.all = s, l.conns, append(h.all, s)
+	h.serving.Go(func() { _ = s.Serve(l) }) // ends with ErrServerClosed, at Shutdown or Close
+}
+
+type connKey struct{}
+
+func (h *http2) serve(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	h.srv.serveStream(ctx, ctx.Value(connKey{}).(*http2Conn), w, r)
+}
+
+// drain tells all clients by GOAWAY to send no more requests on their connections.
+// A connection that comes later gets a server of its own, and is told with its
+// first answer.
+func (h *http2) drain(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.current
+	if s == nil {
+		return
+	}
+	h.current = nil
+	h.serving.Go(func() { _ = s.Shutdown(ctx) }) // ends with the last connection, or at end
+}
+
+// end closes what is left and waits for it.
+func (h *http2) end() {
+	h.mu.Lock()
+	h.ended = true
+	for _, s := range h.all {
+		_ = s.Close() // the listener is ours and has no error
+	}
+	h.mu.Unlock()
+	h.serving.Wait()
+}
+
+// handed is a listener of connections that somebody else has accepted.
+type handed struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+// Accept implements net.Listener.
+func (l *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *handed) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (*handed) Addr() net.Addr { return &net.TCPAddr{} }
+
+// http2Conn is a client connection while net/http has it. It replays what we have
+// read, counts what passes, and ends floods.
+type http2Conn struct {
+	link
+	net.Conn
+
+	early    []byte // read before the hand-over
+	requests atomic.Uint64
+	flood    flood
+
+	writing sync.Mutex
+	out     frames // guarded by writing: where in its frames the outgoing side is
+
+	mu      sync.Mutex
+	streams int  // guarded by mu: served now
+	closed  bool // guarded by mu
+}
+
+// newHTTP2Conn takes over the socket of c.
+func newHTTP2Conn(c *conn, early []byte) *http2Conn {
+	h := &http2Conn{Conn: c.nc, early: append([]byte(nil), early...)}
+	h.id, h.peer, h.scheme, h.shard = c.id, c.peer, c.scheme, c.shard
+	h.init(c.srv, h)
+	return h
+}
+
+var errFlood = errors.New("flood of control frames")
+
+// Read implements net.Conn.
+func (c *http2Conn) Read(p []byte) (int, error) {
+	n := copy(p, c.early)
+	c.early = c.early[n:]
+	if n == 0 {
+		var err error
+		if n, err = c.Conn.Read(p); err != nil {
+			return n, err
+		}
+		c.shard.BytesIn.Add(uint64(n))
+	}
+	if c.flood.see(p[:n], c.srv.now()) {
+		return n, nil
+	}
+	c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.out.between() {
+		_, _ = c.Conn.Write(appendGoAway(nil, c.flood.stream, enhanceYourCalm)) // it ends in any case
+	}
+	return 0, errFlood
+}
+
+// Write implements net.Conn.
+func (c *http2Conn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	n, err := c.Conn.Write(p)
+	c.out.skip(p[:n])
+	return n, err
+}
+
+// Close implements net.Conn. It may be called more than once.
+func (c *http2Conn) Close() error {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	last := first && c.streams == 0
+	c.mu.Unlock()
+	err := c.Conn.Close()
+	if first {
+		c.srv.sweeper.remove(&c.link)
+		c.shard.ConnectionsClosed.Add(1)
+		c.srv.open.Add(-1)
+	}
+	if last {
+		c.srv.conns.Done()
+	}
+	return err
+}
+
+// enter counts a stream, unless the connection is closed.
+func (c *http2Conn) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	if c.streams++; c.streams == 1 {
+		c.guard.enter(phaseClose, c.srv.now(), never) // it is not idle
+	}
+	return true
+}
+
+// leave is called once for every enter that was true.
+func (c *http2Conn) leave() {
+	c.mu.Lock()
+	c.streams--
+	idle := c.streams == 0 && !c.closed
+	last := c.streams == 0 && c.closed
+	if idle {
+		c.guard.enter(phaseIdle, c.srv.now(), never) // net/http has a limit
+	}
+	c.mu.Unlock()
+	if last {
+		c.srv.conns.Done()
+	}
+}
+
+func (*http2Conn) watch() {} // net/http reads all the time
+
+func (*http2Conn) clearDeadlines() {} // what unblock did is final
+
+func (c *http2Conn) unblock() { _ = c.SetDeadline(time.Unix(1, 0)) } // fails on a closed connection only
+
+func (c *http2Conn) kill() { _ = c.Conn.Close() } // net/http notices
