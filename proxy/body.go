@@ -272,6 +272,9 @@ func (x *Exchange) bodyFailed(err error) (int, error) {
 	default:
 		err = errCut
 	}
+	if x.body.stopping.Load() && errors.Is(err, errBodyTimeout) {
+		return 0, err // by stopBody: the client is not to blame
+	}
 	if x.body.err == nil {
 		x.body.err = err
 	}
@@ -319,4 +322,15 @@ func (x *Exchange) finishBody() bool {
 		dropped += n
 	}
 	return false
+}
+
+// stopBody makes whoever reads the body stop, and wait is how its end is awaited.
+// What is left can still be read.
+func (x *Exchange) stopBody(wait func()) {
+	b := &x.body
+	b.stopping.Store(true)
+	x.c.client.stopReading()
+	wait()
+	b.stopping.Store(false)
+	x.c.client.clearReadDeadline()
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type conn struct {
 	stallLimit bool      // the kernel watches for a client that takes nothing
 	lingers    bool      // unread bytes may follow: read some before closing
 	served     uint64    // requests
+	first      [1]byte   // what an idle connection with TLS is read into
 	handedOver bool      // somebody else has the socket
 }
 
@@ -64,6 +66,10 @@ func (c *conn) serve() {
 	defer c.recover()
 	now := c.srv.now()
 	c.enter(phaseIdle, now+int64(c.srv.cfg.HeadTimeout)) // rule L1: nobody keeps us waiting for a first byte
+	if t, ok := c.nc.(*tls.Conn); ok {
+		c.serveTLS(t)
+		return
+	}
 	onReadable := c.onReadable
 	for {
 		if err := c.raw.Read(onReadable); err != nil {
@@ -226,7 +232,11 @@ func (c *conn) handOver() {
 	c.handedOver = true
 	c.enter(phaseClose, never)
 	c.clearDeadlines()
-	h := newHTTP2Conn(c, c.x.in[:c.x.used])
+	var early []byte
+	if c.x != nil {
+		early = c.x.in[:c.x.used]
+	}
+	h := newHTTP2Conn(c, early)
 	c.srv.conns.Add(1)
 	c.srv.sweeper.add(&h.link)
 	h.guard.enter(phaseIdle, c.srv.now(), never)
@@ -367,7 +377,7 @@ func (c *conn) write(p []byte) error {
 // limitStall is called before the first write that may wait.
 func (c *conn) limitStall() error {
 	d := c.srv.cfg.WriteTimeout
-	if _, tcp := c.nc.(*net.TCPConn); !tcp {
+	if _, tcp := socketOf(c.nc).(*net.TCPConn); !tcp {
 		return c.nc.SetWriteDeadline(time.Now().Add(d))
 	}
 	if c.stallLimit {
@@ -377,6 +387,14 @@ func (c *conn) limitStall() error {
 	var failed error
 	err := c.raw.Control(func(fd uintptr) { failed = limitStall(fd, int(d.Milliseconds())) })
 	return errors.Join(err, failed)
+}
+
+// socketOf returns what is below TLS.
+func socketOf(nc net.Conn) net.Conn {
+	if t, ok := nc.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return nc
 }
 
 func (c *conn) setReadDeadline(d time.Duration) error {
@@ -415,8 +433,12 @@ func (c *conn) interim(status int, fields []http1.Field) error {
 
 // abort lets the end of the connection be a reset.
 func (c *conn) abort() {
-	if l, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
+	socket := socketOf(c.nc)
+	if l, ok := socket.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0) // fails on a closed connection only
+	}
+	if socket != c.nc {
+		_ = socket.Close() // without the words by which TLS says that all was well
 	}
 }
 

@@ -82,3 +82,15 @@ func grpcTimeout(v string) (time.Duration, bool) {
 	}
 	return time.Duration(n) * unit, true
 }
+
+// grpcTimeoutOf writes d as a grpc-timeout field, in the finest unit that fits.
+func grpcTimeoutOf(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strconv.FormatInt(max(d.Microseconds(), 1), 10) + "u"
+	case d < 24*time.Hour:
+		return strconv.FormatInt(d.Milliseconds(), 10) + "m"
+	default:
+		return strconv.FormatInt(min(int64(d/time.Second), 99_999_999), 10) + "S"
+	}
+}

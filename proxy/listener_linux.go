@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"sync"
@@ -30,7 +31,8 @@ func (s *Server) close(l net.Listener, accepting *sync.WaitGroup) {
 		_ = l.Close() // its error would be of no use
 		accepting.Wait()
 	}()
-	sl, ok := l.(socketListener)
+	inner, secure := s.unwrap(l)
+	sl, ok := inner.(socketListener)
 	if !ok {
 		return
 	}
@@ -38,7 +40,7 @@ func (s *Server) close(l net.Listener, accepting *sync.WaitGroup) {
 	if err != nil {
 		return
 	}
-	if _, tcp := l.(*net.TCPListener); tcp {
+	if _, tcp := inner.(*net.TCPListener); tcp {
 		_ = raw.Control(shutOut) // fails on a closed listener only
 		s.wait(handshake)
 	}
@@ -46,7 +48,7 @@ func (s *Server) close(l net.Listener, accepting *sync.WaitGroup) {
 		return
 	}
 	accepting.Wait()
-	_ = raw.Control(s.acceptRest) // as above
+	_ = raw.Control(func(fd uintptr) { s.acceptRest(fd, secure) }) // as above
 }
 
 // shutOut drops the first packet of every new connection, by a filter on the
@@ -65,22 +67,22 @@ func shutOut(fd uintptr) {
 }
 
 // acceptRest takes all connections in line.
-func (s *Server) acceptRest(fd uintptr) {
+func (s *Server) acceptRest(fd uintptr, secure *tls.Config) {
 	for {
 		n, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			return // none is left, or no descriptor
 		}
-		s.adopt(n)
+		s.adopt(n, secure)
 	}
 }
 
 // adopt serves a connection of which only the descriptor is there.
-func (s *Server) adopt(fd int) {
+func (s *Server) adopt(fd int, secure *tls.Config) {
 	f := os.NewFile(uintptr(fd), "connection")
 	nc, err := net.FileConn(f)
 	_ = f.Close() // nc has a descriptor of its own
 	if err == nil {
-		s.start(nc)
+		s.start(nc, secure)
 	}
 }

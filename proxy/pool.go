@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"syscall"
 	"time"
@@ -14,7 +15,7 @@ import (
 // connections, because it is starting.
 const connectPause, connectPauseMax = 2 * time.Millisecond, 50 * time.Millisecond
 
-// HTTPBackend runs requests on an HTTP/1.1 server: the function. It keeps its own
+// HTTPBackend runs requests on an HTTP server: the function. It keeps its own
 // pool of connections, newest first; each carries one request at a time and is
 // checked before it is used again. Call CloseIdle when it is not needed any more.
 type HTTPBackend struct {
@@ -22,10 +23,12 @@ type HTTPBackend struct {
 	Address        string        // host:port or path
 	ConnectTimeout time.Duration // how long a function that does not listen is waited for
 	MaxIdle        int           // most idle connections kept
+	Protocol       string        // one of the Protocol constants; "" is ProtocolAuto
 
 	mu     sync.Mutex
-	idle   []*upstream // guarded by mu; the newest is last
-	closed bool        // guarded by mu
+	idle   []*upstream     // guarded by mu; the newest is last
+	closed bool            // guarded by mu
+	http2  *http.Transport // guarded by mu; nil before it is needed
 }
 
 // get takes the newest idle connection, or opens one. reused tells which.
@@ -64,7 +67,11 @@ func (b *HTTPBackend) CloseIdle() {
 	b.mu.Lock()
 	idle := b.idle
 	b.idle, b.closed = nil, true
+	h := b.http2
 	b.mu.Unlock()
+	if h != nil {
+		h.CloseIdleConnections()
+	}
 	for _, u := range idle {
 		u.close()
 	}

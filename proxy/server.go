@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -100,7 +101,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	accepting := make([]sync.WaitGroup, len(listeners))
 	for i, l := range listeners {
 		accepting[i].Go(func() {
-			if err := s.accept(l); err != nil {
+			if err := s.accept(s.unwrap(l)); err != nil {
 				failed <- err
 			}
 		})
@@ -146,13 +147,13 @@ func (s *Server) wait(d time.Duration) {
 
 // accept takes connections until close ends it. Running out of descriptors or
 // memory ends nothing: it waits and tries again (rule L11).
-func (s *Server) accept(l net.Listener) error {
+func (s *Server) accept(l net.Listener, secure *tls.Config) error {
 	var pause time.Duration
 	for {
 		nc, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(nc)
+			s.start(nc, secure)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -179,7 +180,7 @@ func passing(err error) bool {
 }
 
 // start serves one connection in a goroutine of its own.
-func (s *Server) start(nc net.Conn) {
+func (s *Server) start(nc net.Conn, secure *tls.Config) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		s.log.Error("connection without a socket", "type", fmt.Sprintf("%T", nc))
@@ -199,6 +200,9 @@ func (s *Server) start(nc net.Conn) {
 	id := s.ids.Add(1)
 	c := &conn{nc: nc, raw: raw, fd: noSocket}
 	c.id, c.scheme, c.peer, c.shard = id, "http", peerOf(nc), s.metrics.Shard(int(id%uint64(shards())))
+	if secure != nil {
+		c.nc, c.scheme = tls.Server(nc, secure), "https"
+	}
 	c.init(s, c)
 	c.client = c
 	s.sweeper.add(&c.link)

@@ -231,7 +231,10 @@ func (st *stream) head(x *Exchange) {
 	h["Content-Type"] = nil // a body without a type goes on without
 	takeApart(a.out, h)
 	a.out = a.out[:0]
-	if a.length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+	switch {
+	case isGRPC(h): // which frames its messages itself
+		h["Content-Length"] = nil
+	case a.length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified:
 		h["Content-Length"] = []string{strconv.FormatInt(a.length, 10)}
 	}
 	if st.srv.draining.Load() {

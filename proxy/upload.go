@@ -108,12 +108,9 @@ func (p *upload) run() {
 		}
 	}()
 	p.err = p.send()
-	switch {
-	case p.x.body.err == nil:
+	if p.x.body.err == nil {
 		p.x.extendAnswerTime(p.x.c.srv.now())
-	case p.x.body.stopping.Load() && errors.Is(p.x.body.err, errBodyTimeout):
-		p.x.body.err = nil // we ended it ourselves; what is left can still be read
-	default:
+	} else {
 		p.u.close()
 	}
 }
@@ -191,7 +188,7 @@ func (p *upload) splice() error {
 		return nil
 	}
 	c, ok := x.c.client.(*conn)
-	if !ok {
+	if !ok || socketOf(c.nc) != c.nc {
 		return nil
 	}
 	if err := p.limitKernel(); err != nil {
@@ -275,12 +272,10 @@ func (p *upload) ended() bool {
 // stop ends the upload and reports whether the whole body had gone.
 func (p *upload) stop() (whole bool) {
 	if !p.ended() {
-		p.x.body.stopping.Store(true)
-		p.x.c.client.stopReading()
-		_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0)) // fails on a closed connection only
-		<-p.done
-		p.x.body.stopping.Store(false)
-		p.x.c.client.clearReadDeadline()
+		p.x.stopBody(func() {
+			_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0)) // fails on a closed connection only
+			<-p.done
+		})
 	}
 	return p.err == nil
 }

@@ -130,6 +130,9 @@ func (b *HTTPBackend) Do(x *Exchange) error {
 	if x.up == nil {
 		x.up = make([]byte, upSize)
 	}
+	if b.overHTTP2(x) {
+		return b.doHTTP2(x)
+	}
 	if !x.body.inMemory {
 		return b.doStreamed(x)
 	}

@@ -42,7 +42,8 @@ type runCmd struct {
 
 // proxyCmd serves a function that something else started.
 type proxyCmd struct {
-	URL upstream `arg:"" name:"url" help:"Where the function listens: http://HOST:PORT or unix:///PATH."`
+	URL      upstream `arg:"" name:"url" help:"Where the function listens: http://HOST:PORT or unix:///PATH."`
+	Protocol string   `name:"upstream-protocol" allowed:"auto,http1,h2c,same" group:"Requests" help:"How the function is spoken to: http1; h2c is HTTP/2 without TLS; same as the client speaks; auto is http1, and h2c for gRPC."`
 
 	Front front `embed:""`
 }
@@ -51,9 +52,16 @@ type proxyCmd struct {
 type front struct {
 	Listen address       `group:"Ports" help:"Where requests arrive: [HOST]:PORT or unix:/PATH."`
 	Admin  address       `group:"Ports" off:"yes" help:"Metrics, health and status: [HOST]:PORT, unix:/PATH or off."`
+	TLS    tlsSettings   `embed:"" prefix:"tls-" group:"Ports"`
 	Log    logSettings   `embed:"" prefix:"log-" group:"Logs"`
 	Queue  queueSettings `embed:"" prefix:"queue-" group:"Queue"`
 	Proxy  proxySettings `embed:""`
+}
+
+// tlsSettings make the listener speak TLS.
+type tlsSettings struct {
+	Cert string `placeholder:"FILE" help:"Certificate chain in PEM, read again when the file changes; empty serves without TLS."`
+	Key  string `placeholder:"FILE" help:"Private key of the certificate, in PEM."`
 }
 
 // logSettings say what is logged and how.
@@ -96,6 +104,7 @@ type proxySettings struct {
 type functionSettings struct {
 	Mode         string        `allowed:"http" help:"How requests reach the process: http."`
 	Upstream     upstream      `help:"Where the process listens: http://HOST:PORT or unix:///PATH. Its port is given to the process as PORT."`
+	Protocol     string        `name:"upstream-protocol" allowed:"auto,http1,h2c,same" group:"Requests" help:"How the function is spoken to: http1; h2c is HTTP/2 without TLS; same as the client speaks; auto is http1, and h2c for gRPC."`
 	ReadyProbe   readyProbe    `help:"When the process counts as started: tcp connects to the upstream; or one of tcp:HOST:PORT, unix:PATH, http://HOST:PORT/PATH, http://unix:SOCKET:/PATH, file:PATH, none."`
 	StartTimeout time.Duration `help:"Longest time until the probe passes."`
 	StopGrace    time.Duration `help:"SIGTERM to SIGKILL."`
@@ -135,12 +144,13 @@ func defaults() *commands {
 		Run: runCmd{Front: f, Function: functionSettings{
 			Mode:         "http",
 			Upstream:     upstream{network: "tcp", address: "127.0.0.1:3000"},
+			Protocol:     proxy.ProtocolAuto,
 			ReadyProbe:   readyProbe{kind: probeUpstream},
 			StartTimeout: 30 * time.Second,
 			StopGrace:    10 * time.Second,
 			Restart:      "never",
 		}},
-		Proxy: proxyCmd{Front: f},
+		Proxy: proxyCmd{Front: f, Protocol: proxy.ProtocolAuto},
 		Probe: probeCmd{Admin: f.Admin, Timeout: time.Second},
 	}
 }

@@ -124,8 +124,15 @@ func (p *pod) open() error {
 
 // listen opens both ports, or neither.
 func (p *pod) listen(ctx context.Context) (listener, admin net.Listener, err error) {
+	secure, err := p.settings.TLS.config(p.log)
+	if err != nil {
+		return nil, nil, err
+	}
 	if listener, err = p.settings.Listen.listen(ctx, "listen"); err != nil {
 		return nil, nil, err
+	}
+	if secure != nil {
+		listener = proxy.Secure{Listener: listener, Config: secure}
 	}
 	if p.settings.Admin.network == "" {
 		return listener, nil, nil

@@ -21,6 +21,7 @@ func (c *proxyCmd) Run(ctx context.Context, inv *invocation) error {
 	f := &upstreamFunction{
 		HTTPBackend: &proxy.HTTPBackend{
 			Network: c.URL.network, Address: c.URL.address, MaxIdle: maxIdle, ConnectTimeout: 2 * time.Second,
+			Protocol: c.Protocol,
 		},
 		probe: probe,
 	}

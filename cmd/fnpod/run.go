@@ -64,6 +64,7 @@ func (c *runCmd) process(inv *invocation, log *slog.Logger) (*processFunction, e
 	return &processFunction{
 		HTTPBackend: &proxy.HTTPBackend{
 			Network: s.Upstream.network, Address: s.Upstream.address, MaxIdle: maxIdle, ConnectTimeout: 10 * time.Second,
+			Protocol: s.Protocol,
 		},
 		supervisor: &watchdog.Supervisor{
 			Process:      watchdog.Config{Path: path, Args: argv, Env: env, Stdin: nil, Grace: s.StopGrace, Log: log},
