@@ -7,13 +7,14 @@
 //	admit.go     how many connections there may be
 //	link.go      what a connection and a stream of HTTP/2 have in common
 //	conn.go      wait for bytes without a buffer, read one request, hand it on
+//	tls.go       the same above TLS
 //	body.go      small bodies are read before queueing, larger ones streamed
 //	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames
 //	stream.go    one request of such a connection: checked like any other, then the same path
 //	grpc.go      refusals and deadlines as clients of gRPC know them
 //	exchange.go  one request and its answer, as a Backend sees them
 //	run.go       queue, run, release: each step one short call
-//	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool
+//	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool; upstream_http2.go over HTTP/2
 //	forward.go   what is added to and taken from a request on its way
 //	answer.go    the answer's head, framing and bytes
 //	errors.go    the only place where an error becomes a status code
