@@ -13,8 +13,9 @@ import (
 type proxyCmd struct {
 	sampling `embed:""`
 
-	Connections []int `default:"1,10,100,1000" help:"Connections of the load."`
-	FnpodOnly   bool  `help:"Leave nginx out."`
+	Connections []int  `default:"1,10,100,1000" help:"Connections of the load."`
+	FnpodOnly   bool   `help:"Leave nginx out."`
+	Before      string `placeholder:"BINARY" help:"Another build of fnpod, measured beside; its ratios to fnpod follow the tables."`
 }
 
 // Run implements the command.
@@ -22,6 +23,9 @@ func (c *proxyCmd) Run(ctx context.Context, out io.Writer) error {
 	variants := []variant{direct, fnpodTCP, fnpodUnix, nginxBare, nginxSame}
 	if c.FnpodOnly {
 		variants = variants[:3]
+	}
+	if c.Before != "" {
+		variants = append(variants, another(c.Before))
 	}
 	samples, err := c.compare(ctx, variants, c.Connections)
 	if err != nil {
@@ -41,6 +45,9 @@ func (c *proxyCmd) Run(ctx context.Context, out io.Writer) error {
 			})
 		}
 		fmt.Fprintf(out, "**%d connections**\n\n%s\n", n, table(rows))
+		if c.Before != "" {
+			fmt.Fprintf(out, "CPU per request of fnpod ÷ %s: %s\n\n", beforeName, formatRatio(samples.ratio(fnpodName, beforeName, n, cpuPerRequest)))
+		}
 	}
 	return nil
 }

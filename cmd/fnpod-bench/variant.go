@@ -29,6 +29,7 @@ const (
 	directName = "direct"
 	nginxName  = "nginx"
 	fnpodName  = "fnpod"
+	beforeName = "fnpod before"
 )
 
 var (
@@ -40,6 +41,15 @@ var (
 		return startNginx(ctx, s, nginxFields)
 	}}
 )
+
+// another is fnpodTCP with another binary.
+func another(binary string) variant {
+	return variant{name: beforeName, start: func(ctx context.Context, s *site) (*process, error) {
+		other := *s
+		other.fnpod = binary
+		return startFnpod(ctx, &other)
+	}}
+}
 
 func startFnpod(ctx context.Context, s *site) (*process, error) {
 	return startPod(ctx, s, "proxy", "http://"+s.function.tcp)
