@@ -74,12 +74,26 @@ type pod struct {
 // begin starts fnpod on free ports without waiting for it.
 func begin(t *testing.T, env []string, command string, args ...string) *pod {
 	t.Helper()
+	p := prepare(t, env, command, args...)
+	p.begin()
+	return p
+}
+
+// prepare is begin without the start: the command may still be changed.
+func prepare(t *testing.T, env []string, command string, args ...string) *pod {
+	t.Helper()
 	p := &pod{t: t, listen: freePort(t), admin: freePort(t), ended: make(chan struct{})}
 	flags := []string{command, "--listen", p.listen, "--admin", p.admin, "--drain-delay", "100ms"}
 	p.cmd = exec.Command(binary, append(flags, args...)...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.log
 	p.cmd.WaitDelay = 2 * time.Second // what a killed pod leaves behind may hold its output
+	return p
+}
+
+func (p *pod) begin() {
+	t := p.t
+	t.Helper()
 	require.NoError(t, p.cmd.Start())
 	go func() {
 		_ = p.cmd.Wait() // the state is read from cmd
@@ -101,7 +115,6 @@ func begin(t *testing.T, env []string, command string, args ...string) *pod {
 			t.Logf("log:\n%s", text[:min(len(text), 8000)])
 		}
 	})
-	return p
 }
 
 // start is begin and waits until the pod is ready.

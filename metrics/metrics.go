@@ -43,6 +43,7 @@ const (
 	FunctionRestarts     // counter
 	OutputDropped        // counter, bytes
 	LogRecordsSuppressed // counter
+	LogRecordsDropped    // counter
 	OrphansReaped        // counter
 )
 
@@ -119,6 +120,7 @@ var table = [...]series{
 
 	OutputDropped:        {"fnpod_function_output_dropped_bytes_total", counter, "bytes", nil, "Output of the function that was not logged because there was too much of it."},
 	LogRecordsSuppressed: {"fnpod_log_records_suppressed_total", counter, "records", nil, "Log records of ours that were not written because there were too many."},
+	LogRecordsDropped:    {"fnpod_log_records_dropped_total", counter, "records", nil, "Log records and lines of output that were lost because nobody read standard error or standard output fast enough."},
 	OrphansReaped:        {"fnpod_orphans_reaped_total", counter, "processes", nil, "Processes not started by us that ended under our care."},
 }
 

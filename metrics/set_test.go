@@ -58,7 +58,8 @@ func complete() *metrics.Set {
 	for _, id := range []metrics.ID{
 		metrics.Ready, metrics.QueueLimit, metrics.QueuePlaces, metrics.RequestsExecuting, metrics.RequestsQueued,
 		metrics.QueueService, metrics.WorkersLimit, metrics.WorkerStarts, metrics.WorkersRecycled, metrics.FunctionUp,
-		metrics.FunctionRestarts, metrics.OutputDropped, metrics.LogRecordsSuppressed, metrics.OrphansReaped,
+		metrics.FunctionRestarts, metrics.OutputDropped, metrics.LogRecordsSuppressed, metrics.LogRecordsDropped,
+		metrics.OrphansReaped,
 	} {
 		s.Func(id, func() float64 { return float64(id) })
 	}

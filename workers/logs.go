@@ -21,9 +21,16 @@ func (w *worker) outputLine(l watchdog.Line) {
 		attrs = append(attrs, slog.Bool("cut", true))
 	}
 	if l.Dropped > 0 {
+		w.pool.countDropped(l.Dropped)
 		attrs = append(attrs, slog.Int64("dropped_bytes", l.Dropped))
 	}
 	w.log.LogAttrs(context.Background(), slog.LevelInfo, "function output", attrs...)
+}
+
+func (p *Pool) countDropped(bytes int64) {
+	p.mu.Lock()
+	p.stats.Dropped += uint64(bytes)
+	p.mu.Unlock()
 }
 
 // logFrame makes a log record of a LOG frame. What the function calls its facts

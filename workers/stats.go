@@ -13,6 +13,7 @@ type Stats struct {
 	Requests uint64          // requests given to a worker
 	Failed   uint64          // requests that the function answered by raising
 	Ends     [Reasons]uint64 // workers that ended, by Reason
+	Dropped  uint64          // bytes of output that came too fast to be logged
 }
 
 // Stats returns the state of the pool. Any goroutine may call it.

@@ -98,6 +98,9 @@ func (p *parser) unknownCommand(name string) error {
 // logger returns the logger of a command and logs what was noticed before there was one.
 func (inv *invocation) logger(s logSettings) *slog.Logger {
 	log := slog.New(s.handler(inv.stderr))
+	if p, ok := inv.stderr.(*logPipe); ok {
+		p.tell(func(lost uint64) { log.Warn("log records were dropped: standard error was not read", "count", lost) })
+	}
 	for _, w := range inv.warnings {
 		attrs := []any{"variable", w.Variable}
 		if w.Suggestion != "" {

@@ -21,12 +21,11 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		g.Go(func() error { return server.Run(ctx, admin) })
 	}
 	g.Go(func() error {
-		forward, _ := p.function.(interface{ Signal(s syscall.Signal) error })
-		if forward == nil {
-			otherSignals(ctx, p.log, nil)
-		} else {
-			otherSignals(ctx, p.log, forward.Signal)
+		var forward func(syscall.Signal) error
+		if f, ok := p.function.(interface{ Signal(s syscall.Signal) error }); ok {
+			forward = f.Signal
 		}
+		otherSignals(ctx, p.log, p.stderr, forward)
 		return nil
 	})
 	reaper := p.adopt()

@@ -33,10 +33,15 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
-	ctx, stop := stopSignals(os.Exit)
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stderr := newLogPipe(os.Stderr)
+	exit := func(code int) {
+		stderr.close()
+		os.Exit(code)
+	}
+	ctx, stop := stopSignals(exit)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, stderr)
 	stop()
-	os.Exit(code)
+	exit(code)
 }
 
 // run does what the command line asks for and returns the exit code.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -38,6 +39,7 @@ type function interface {
 // pod is one running fnpod: ports, front door, queue, function, and the order in which they start and stop.
 type pod struct {
 	log      *slog.Logger
+	stderr   io.Writer // where log writes
 	settings *front
 	function function
 	statuses []proxy.Status // how errors of the function are answered

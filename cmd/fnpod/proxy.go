@@ -25,7 +25,7 @@ func (c *proxyCmd) Run(ctx context.Context, inv *invocation) error {
 		},
 		probe: probe,
 	}
-	p := &pod{log: log, settings: &c.Front, function: f}
+	p := &pod{log: log, stderr: inv.stderr, settings: &c.Front, function: f}
 	return p.run(ctx)
 }
 

@@ -25,7 +25,11 @@ func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, settings: &c.Front, function: f}
+	if f.passage = inv.passOn(log); f.passage != nil {
+		defer f.passage.stdout.close()
+		f.supervisor.Process.Output = f.passage.line
+	}
+	p := &pod{log: log, stderr: inv.stderr, settings: &c.Front, function: f}
 	return exitWithFunction(p.run(ctx))
 }
 
@@ -45,6 +49,7 @@ func exitWithFunction(err error) error {
 type processFunction struct {
 	*proxy.HTTPBackend
 	supervisor *watchdog.Supervisor
+	passage    *passage // nil when the function has our own streams
 }
 
 func (c *runCmd) process(inv *invocation, log *slog.Logger) (*processFunction, error) {
@@ -107,6 +112,9 @@ func (f *processFunction) Signal(s syscall.Signal) error { return f.supervisor.S
 func (f *processFunction) Series(set *metrics.Set) {
 	set.Func(metrics.FunctionUp, func() float64 { return oneIf(f.supervisor.Ready()) })
 	set.Func(metrics.FunctionRestarts, func() float64 { return float64(f.supervisor.Status().Restarts) })
+	if p := f.passage; p != nil {
+		set.Func(metrics.OutputDropped, func() float64 { return float64(p.dropped.Load()) })
+	}
 }
 
 // Status implements function.

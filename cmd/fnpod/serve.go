@@ -13,7 +13,7 @@ import (
 // Run serves the handler with warm workers until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 	log := inv.logger(c.Front.Log)
-	p := &pod{log: log, settings: &c.Front, statuses: workerStatuses}
+	p := &pod{log: log, stderr: inv.stderr, settings: &c.Front, statuses: workerStatuses}
 	tuneProcessors(log) // before "auto" is read
 	config, err := c.config(inv)
 	if err != nil {
@@ -134,6 +134,7 @@ func (f *workersFunction) Series(set *metrics.Set) {
 	gauge("busy", func(s workers.Stats) int { return s.Busy })
 	gauge("stopping", func(s workers.Stats) int { return s.Leaving })
 	set.Func(metrics.WorkersLimit, func() float64 { return float64(f.config.Max) })
+	set.Func(metrics.OutputDropped, func() float64 { return float64(f.pool.Stats().Dropped) })
 	set.Func(metrics.WorkerStarts, func() float64 { return float64(f.pool.Stats().Starts) })
 	set.Func(metrics.WorkersRecycled, func() float64 { return float64(f.pool.Stats().Ends[workers.ReasonRecycled]) })
 	for r := range workers.ReasonIdle {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -31,7 +32,7 @@ func stopSignals(exit func(int)) (context.Context, context.CancelFunc) {
 
 // otherSignals handles what does not end the pod until ctx ends (rule W6): SIGQUIT writes all goroutines to standard
 // error, SIGPIPE means nothing, and the rest goes to the function, if it is a process that wants signals.
-func otherSignals(ctx context.Context, log *slog.Logger, forward func(syscall.Signal) error) {
+func otherSignals(ctx context.Context, log *slog.Logger, stderr io.Writer, forward func(syscall.Signal) error) {
 	signals := make(chan os.Signal, 8) // a burst of signals for the function
 	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
 	defer signal.Stop(signals)
@@ -40,18 +41,18 @@ func otherSignals(ctx context.Context, log *slog.Logger, forward func(syscall.Si
 		case <-ctx.Done():
 			return
 		case s := <-signals:
-			handleSignal(s, log, forward)
+			handleSignal(s, log, stderr, forward)
 		}
 	}
 }
 
-func handleSignal(s os.Signal, log *slog.Logger, forward func(syscall.Signal) error) {
+func handleSignal(s os.Signal, log *slog.Logger, stderr io.Writer, forward func(syscall.Signal) error) {
 	number, ok := s.(syscall.Signal)
 	switch {
 	case !ok || number == syscall.SIGPIPE:
 	case number == syscall.SIGQUIT:
 		stacks := make([]byte, 1<<20)
-		_, _ = os.Stderr.Write(stacks[:runtime.Stack(stacks, true)]) // nobody to tell if it fails
+		_, _ = stderr.Write(stacks[:runtime.Stack(stacks, true)]) // nobody to tell if it fails
 	case forward != nil:
 		if err := forward(number); err != nil {
 			log.Warn("signal not passed on", "signal", number.String(), "err", err)

@@ -70,7 +70,19 @@ func (p *pod) series() {
 	m.Func(metrics.RequestsExecuting, func() float64 { return float64(p.queue.Stats().Executing) })
 	m.Func(metrics.RequestsQueued, func() float64 { return float64(p.queue.Stats().Queued) })
 	m.Func(metrics.QueueService, func() float64 { return p.queue.Stats().Service.Seconds() })
+	m.Func(metrics.LogRecordsDropped, p.unwritten)
 	p.function.Series(m)
+}
+
+// unwritten is the number of records and lines that were dropped because nobody read them.
+func (p *pod) unwritten() (n float64) {
+	if pipe, ok := p.stderr.(*logPipe); ok {
+		n = float64(pipe.Dropped())
+	}
+	if f, ok := p.function.(*processFunction); ok && f.passage != nil {
+		n += float64(f.passage.stdout.Dropped())
+	}
+	return n
 }
 
 func oneIf(yes bool) float64 {

@@ -14,12 +14,16 @@ def event(text):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         if self.path == "/exit":
             os._exit(7)
         if self.path == "/kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.path == "/lines":
+            sys.stdout.write(("o" * 999 + "\n") * 3000 + "x" * 100000)
+            sys.stdout.flush()
         data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode() if self.path == "/env" else b"served"
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
