@@ -1,9 +1,12 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -98,6 +101,25 @@ func TestAFunctionThatFailsCostsItsOwnRequest(t *testing.T) {
 	require.Equal(t, 413, r.StatusCode)
 
 	require.Eventually(t, func() bool { return p.number("function", "idle") == 2 }, 10*time.Second, 10*time.Millisecond)
+}
+
+// W9: a client that stalls its upload does not delay the time-out of the function.
+func TestW9AStalledUploadIsAnsweredInTime(t *testing.T) {
+	p := start(t, "serve", "testdata/handler.py", "--workers-timeout", "300ms", "--body-timeout", "5m")
+	for _, framing := range []string{"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "Content-Length: 5000000\r\n\r\nabc"} {
+		nc, err := net.Dial("tcp", p.listen)
+		require.NoError(t, err)
+		defer nc.Close()
+		_, err = io.WriteString(nc, "POST /sum HTTP/1.1\r\nHost: h\r\n"+framing)
+		require.NoError(t, err)
+		require.NoError(t, nc.SetReadDeadline(time.Now().Add(20*time.Second)))
+		r, err := http.ReadResponse(bufio.NewReader(nc), nil)
+		require.NoError(t, err)
+		require.NoError(t, r.Body.Close())
+		require.Equal(t, 504, r.StatusCode)
+	}
+	code, _ := p.get("/")
+	require.Equal(t, 200, code)
 }
 
 func TestAFloodOfOutputDisturbsNothing(t *testing.T) {

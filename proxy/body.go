@@ -161,7 +161,8 @@ func (x *Exchange) Trailers() []http1.Field {
 }
 
 // ReadBody reads a streamed body into p, which should hold some kilobytes. It
-// waits for the client and so carries its back-pressure. The error is io.EOF at
+// waits for the client and so carries its back-pressure, and may be called by
+// another goroutine than the one that writes the answer. The error is io.EOF at
 // the true end only; a body that was cut, malformed, too slow or too large has
 // another, and the request must not look whole to the function then (rule R2).
 // Never returns bytes together with an error.
@@ -273,7 +274,7 @@ func (x *Exchange) bodyFailed(err error) (int, error) {
 		err = errCut
 	}
 	if x.body.stopping.Load() && errors.Is(err, errBodyTimeout) {
-		return 0, err // by stopBody: the client is not to blame
+		return 0, err // by StopBody: the client is not to blame
 	}
 	if x.body.err == nil {
 		x.body.err = err
@@ -285,6 +286,10 @@ func (x *Exchange) isOurs(err error) bool {
 	var malformed *http1.Error
 	return errors.As(err, &malformed) || errors.Is(err, errBodyTimeout)
 }
+
+// Continue tells a client that waits for it to send its body. Whoever calls ReadBody in another goroutine than the one
+// that answers calls it before.
+func (x *Exchange) Continue() error { return x.send100() }
 
 // send100 tells a client that waits for it to send its body.
 func (x *Exchange) send100() error {
@@ -324,9 +329,9 @@ func (x *Exchange) finishBody() bool {
 	return false
 }
 
-// stopBody makes whoever reads the body stop, and wait is how its end is awaited.
-// What is left can still be read.
-func (x *Exchange) stopBody(wait func()) {
+// StopBody makes a goroutine that is in ReadBody return, and wait is how its end
+// is awaited. What is left can still be read.
+func (x *Exchange) StopBody(wait func()) {
 	b := &x.body
 	b.stopping.Store(true)
 	x.c.client.stopReading()

@@ -272,7 +272,7 @@ func (p *upload) ended() bool {
 // stop ends the upload and reports whether the whole body had gone.
 func (p *upload) stop() (whole bool) {
 	if !p.ended() {
-		p.x.stopBody(func() {
+		p.x.StopBody(func() {
 			_ = p.u.nc.SetWriteDeadline(time.Unix(1, 0)) // fails on a closed connection only
 			<-p.done
 		})

@@ -277,7 +277,7 @@ func (r *streamedBody) detach() {
 		r.mu.Unlock()
 		return
 	}
-	r.x.stopBody(func() {
+	r.x.StopBody(func() {
 		r.mu.Lock()
 		r.detached = true
 		r.mu.Unlock()

@@ -7,7 +7,8 @@ import (
 )
 
 // Exchange is what a worker needs of one request and its answer. It is used by
-// the goroutine that called Do and by no other. Nothing of it is kept after Do.
+// the goroutine that called Do, and ReadBody by another one at the same time.
+// Nothing of it is kept after Do.
 type Exchange interface {
 	// Request returns the checked head.
 	Request() *http1.Request
@@ -24,6 +25,12 @@ type Exchange interface {
 	Body() (whole []byte, ok bool)
 	// ReadBody reads a body that is not; io.EOF, with n == 0, only at its true end.
 	ReadBody(p []byte) (int, error)
+	// Continue tells a client that waits for it to send its body. It comes before
+	// the first ReadBody.
+	Continue() error
+	// StopBody makes a ReadBody in progress return, whatever the client does, and
+	// calls wait, which returns when nobody is in ReadBody any more.
+	StopBody(wait func())
 
 	// OnInterrupt registers what is called once, from another goroutine, when the
 	// client leaves, a time-out strikes or the pod must end. It returns the cause if

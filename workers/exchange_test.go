@@ -15,6 +15,7 @@ import (
 var (
 	errGone     = errors.New("client gone")
 	errDeadline = errors.New("deadline")
+	errStopped  = errors.New("reading stopped")
 )
 
 // exchange is an Exchange without a client.
@@ -82,6 +83,16 @@ func (x *exchange) ReadBody(p []byte) (int, error) {
 		return n, nil
 	}
 	return 0, err
+}
+
+func (x *exchange) Continue() error { return nil }
+
+// StopBody ends the body of a client that stalls; other readers do not wait.
+func (x *exchange) StopBody(wait func()) {
+	if client, ok := x.stream.(*io.PipeReader); ok {
+		_ = client.CloseWithError(errStopped) // never fails
+	}
+	wait()
 }
 
 func (x *exchange) OnInterrupt(i interface{ Interrupt() }) error {

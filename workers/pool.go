@@ -180,6 +180,9 @@ const mostTries = 3
 func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 	whole := false
 	defer func() {
+		if u := w.call.upload; u != nil {
+			u.end()
+		}
 		if err != nil {
 			p.countFailed(err)
 		}

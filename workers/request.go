@@ -74,7 +74,10 @@ func (w *worker) placeBody(x Exchange) (flags uint8, inline []byte, size int, er
 			c.touched = true
 			return flagLane, nil, int(n), readFull(x, w.lane.request[:n])
 		}
-		c.stream = true
+		if err := x.Continue(); err != nil {
+			return 0, nil, 0, err
+		}
+		c.upload = w.newUpload(x)
 	}
 	c.sending, c.credit = true, firstCredit
 	return flagMore, nil, 0, nil
@@ -114,36 +117,44 @@ func (w *worker) timeLeft(x Exchange) (time.Duration, error) {
 // maySend reports whether a piece of the body can go now.
 func (w *worker) maySend() bool {
 	c := &w.call
-	return c.sending && c.credit > 0 && !w.ch.writing.Load()
+	return c.sending && c.credit > 0 && !w.ch.writing.Load() && (c.upload == nil || c.upload.here.Load())
 }
 
 // sendPiece sends the next piece of the body.
 func (w *worker) sendPiece() error {
 	c := &w.call
+	c.touched = true
+	if c.upload != nil {
+		return w.sendUpload(c.upload)
+	}
 	n := min(maxInline, c.credit)
 	b := w.piece(headerSize + n)
-	flags := uint8(flagMore)
-	if c.stream {
-		got, err := c.x.ReadBody(b[headerSize:])
-		switch {
-		case errors.Is(err, io.EOF):
-			flags, n = 0, 0
-		case err != nil:
-			return w.exchangeFailed(err)
-		default:
-			n = got
-		}
-	} else {
-		n = copy(b[headerSize:], c.whole)
-		if c.whole = c.whole[n:]; len(c.whole) == 0 {
-			flags = 0
-		}
+	n = copy(b[headerSize:], c.whole)
+	c.whole = c.whole[n:]
+	return w.sendData(b[:headerSize+n], len(c.whole) == 0)
+}
+
+// sendUpload sends what is there of a body that is streamed.
+func (w *worker) sendUpload(u *upload) error {
+	b, last, err := u.take(w.call.credit)
+	if err != nil {
+		return w.exchangeFailed(err)
 	}
-	c.touched = true
-	c.credit -= n
-	c.sending = flags != 0
+	err = w.sendData(b, last)
+	u.taken()
+	return err
+}
+
+// sendData sends a DATA frame with room for its header before the bytes.
+func (w *worker) sendData(b []byte, last bool) error {
+	n, flags := len(b)-headerSize, uint8(flagMore)
+	if last {
+		flags = 0
+	}
+	w.call.credit -= n
+	w.call.sending = !last
 	putHeader(b, typeData, flags, 0, w.id, 0, n)
-	return w.sent(w.ch.send(b[:headerSize+n]))
+	return w.sent(w.ch.send(b))
 }
 
 // piece returns room for a DATA frame.

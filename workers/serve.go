@@ -25,11 +25,11 @@ type call struct {
 	cause error // why the answer is not wanted any more
 
 	// the request's body
-	whole   []byte // what is left of one in memory
-	stream  bool   // it comes from ReadBody
-	sending bool   // its end was not sent yet
-	credit  int    // bytes of DATA we may send
-	touched bool   // part of the body is gone: no other worker can run the request
+	whole   []byte  // what is left of one in memory
+	upload  *upload // it comes from ReadBody; nil: it does not
+	sending bool    // its end was not sent yet
+	credit  int     // bytes of DATA we may send
+	touched bool    // part of the body is gone: no other worker can run the request
 
 	// the answer
 	heard    bool  // the worker has sent something for it
