@@ -91,6 +91,11 @@ func (s scrape) requests() {
 	s.send(clientGone, float64(r.ClientGone))
 	s.send(aborted, float64(r.Aborted))
 	s.send(inFlight, float64(r.InFlight))
+	var open int64
+	for i := range s.shards {
+		open += s.shards[i].Tunnels.Load()
+	}
+	s.send(tunnels, float64(open))
 }
 
 // connections reads those closed before those opened, as Requests does.

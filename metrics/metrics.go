@@ -15,6 +15,7 @@ const (
 	clientGone
 	aborted
 	inFlight
+	tunnels
 	rejected
 	upstreamErrors
 	retries
@@ -80,10 +81,11 @@ var table = [...]series{
 	acceptErrors:      {"fnpod_accept_errors_total", counter, "errors", nil, "Attempts to accept a connection that failed, for example for want of descriptors."},
 
 	accepted:   {"fnpod_requests_accepted_total", counter, "requests", nil, "Requests that began. At any scrape it is the sum of answered, client gone, aborted and in flight."},
-	answered:   {"fnpod_requests_total", counter, "requests", []label{{"code", classes[1:]}}, "Requests answered completely, by class of the final status."},
+	answered:   {"fnpod_requests_total", counter, "requests", []label{{"code", classes[1:]}}, "Requests answered completely, by class of the final status. 1xx are tunnels that have ended, in whichever way."},
 	clientGone: {"fnpod_requests_client_gone_total", counter, "requests", nil, "Requests whose client left before the answer was complete."},
 	aborted:    {"fnpod_requests_aborted_total", counter, "requests", nil, "Requests whose answer was cut by us or by the function after it had begun."},
 	inFlight:   {"fnpod_requests_in_flight", gauge, "requests", nil, "Requests that began and have not ended."},
+	tunnels:    {"fnpod_tunnels", gauge, "tunnels", nil, "WebSocket tunnels that are open. Each is a request in flight that holds a slot."},
 
 	rejected:       {"fnpod_rejected_total", counter, "requests", []label{{"reason", rejectReasons[1:]}}, "Requests and connections turned away by us, by reason."},
 	upstreamErrors: {"fnpod_upstream_errors_total", counter, "errors", []label{{"reason", upstreamReasons[1:]}}, "Faults of the function or of the way to it, by reason."},
@@ -95,8 +97,8 @@ var table = [...]series{
 
 	queueWait: {"fnpod_queue_wait_seconds", histogram, "seconds", nil, "Time in line, of requests that were given a slot; 0 for those that did not have to wait."},
 	firstByte: {"fnpod_first_byte_seconds", histogram, "seconds", nil, "Time from the slot to the first byte of the function's answer."},
-	runTime:   {"fnpod_run_seconds", histogram, "seconds", nil, "Time from the slot to the end of the answer."},
-	duration:  {"fnpod_request_duration_seconds", histogram, "seconds", nil, "Time from the first byte of a request to the end of its answer."},
+	runTime:   {"fnpod_run_seconds", histogram, "seconds", nil, "Time from the slot to the end of the answer, without tunnels."},
+	duration:  {"fnpod_request_duration_seconds", histogram, "seconds", nil, "Time from the first byte of a request to the end of its answer, without tunnels."},
 
 	BuildInfo: {"fnpod_build_info", gauge, "", []label{{"version", nil}, {"go_version", nil}}, "Always 1; the labels tell what is running."},
 	Ready:     {"fnpod_ready", gauge, "", nil, "1 when the pod takes requests, 0 when it starts, drains or its function is down."},

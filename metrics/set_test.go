@@ -88,6 +88,7 @@ func use(s *metrics.Set) {
 		}
 		h.ClientGone.Add(2)
 		h.Aborted.Add(1)
+		h.Tunnels.Add(2)
 		h.BytesIn.Add(1000)
 		h.BytesOut.Add(2000)
 		h.Retries.Add(1)

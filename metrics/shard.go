@@ -24,6 +24,7 @@ type Shard struct {
 	Answered   [6]atomic.Uint64 // by status/100; answered completely, by the function or by us
 	ClientGone atomic.Uint64    // the client left before the answer was complete
 	Aborted    atomic.Uint64    // the answer was cut after it had begun
+	Tunnels    atomic.Int64     // open; they count in Answered when they end
 
 	BytesIn  atomic.Uint64 // read from clients
 	BytesOut atomic.Uint64 // written to clients

@@ -23,6 +23,8 @@ type Config struct {
 	AnswerTimeout time.Duration // slot granted to first byte of the answer; 0 means no limit
 	Timeout       time.Duration // head read to last byte of the answer; 0 means no limit
 
+	TunnelIdleTimeout time.Duration // longest time a tunnel may move no byte; the two limits before end when it begins
+
 	Forwarded string // "append" to the forwarding fields the client sent, "replace" them, or "off"
 	AccessLog bool   // one log record per request
 
@@ -42,9 +44,12 @@ func DefaultConfig() Config {
 		BodyTimeout:   30 * time.Second,
 		WriteTimeout:  30 * time.Second,
 		AnswerTimeout: 60 * time.Second,
-		Forwarded:     "append",
-		DrainDelay:    5 * time.Second,
-		DrainTimeout:  30 * time.Second,
+
+		TunnelIdleTimeout: 10 * time.Minute,
+
+		Forwarded:    "append",
+		DrainDelay:   5 * time.Second,
+		DrainTimeout: 30 * time.Second,
 	}
 }
 
@@ -78,6 +83,7 @@ func (c Config) Validate() error {
 	positive("write-timeout", c.WriteTimeout)
 	notNegative("answer-timeout", c.AnswerTimeout)
 	notNegative("timeout", c.Timeout)
+	positive("tunnel-idle-timeout", c.TunnelIdleTimeout)
 	notNegative("drain-delay", c.DrainDelay)
 	notNegative("drain-timeout", c.DrainTimeout)
 	if c.Forwarded != "append" && c.Forwarded != "replace" && c.Forwarded != "off" {

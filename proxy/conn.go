@@ -211,6 +211,9 @@ func (c *conn) advance(parse bool) next {
 		case bodyStream:
 			return leaveRun
 		case bodyReady:
+			if x.req.Upgrade != nil { // a tunnel reads the socket itself
+				return leaveRun
+			}
 		}
 		if !c.run(x) {
 			return c.finish(x)
@@ -336,7 +339,7 @@ func (c *conn) reject(x *Exchange, err error) next {
 // the kernel reset it, the client is given time to read the answer first.
 func (c *conn) finish(x *Exchange) next {
 	c.enter(phaseClose, never)
-	c.lingers = x.answer.finished && (!x.body.done || x.used > x.taken)
+	c.lingers = c.lingers || x.answer.finished && (!x.body.done || x.used > x.taken)
 	return leaveClose
 }
 

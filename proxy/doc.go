@@ -15,6 +15,7 @@
 //	exchange.go  one request and its answer, as a Backend sees them
 //	run.go       queue, run, release: each step one short call
 //	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool; upstream_http2.go over HTTP/2
+//	tunnel.go    a WebSocket, once the function has agreed; websocket.go finds the ends of its frames
 //	forward.go   what is added to and taken from a request on its way
 //	answer.go    the answer's head, framing and bytes
 //	errors.go    the only place where an error becomes a status code

@@ -24,6 +24,7 @@ var (
 	errHeadTimeout  = errors.New("request head took longer than --head-timeout")
 	errBodyTimeout  = errors.New("request body stalled longer than --body-timeout")
 	errBodyTooLarge = errors.New("request body is larger than --max-body")
+	errTunnelIdle   = errors.New("tunnel was idle longer than --tunnel-idle-timeout")
 	errCut          = errors.New("request ended before its body did")
 	errPanic        = errors.New("panic in the request's path")
 

@@ -35,6 +35,8 @@ type Exchange struct {
 	resp         http1.Response
 	answerChunks http1.Chunked
 	waiter       queue.Waiter
+	asksSwitch   bool    // the function was asked for a tunnel
+	tunnel       *tunnel // that became of the request
 }
 
 var exchanges = sync.Pool{New: func() any {
@@ -77,6 +79,7 @@ func (x *Exchange) reset() {
 	x.arrived, x.granted, x.answered = 0, 0, 0
 	x.body.reset()
 	x.answer.reset()
+	x.asksSwitch, x.tunnel = false, nil
 }
 
 // Request returns the checked head of the request.

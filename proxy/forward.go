@@ -27,7 +27,10 @@ func (x *Exchange) appendRequest(dst []byte, fallbackHost string) []byte {
 	}
 	dst = appendRequestID(dst, x)
 	dst = http1.AppendFields(dst, r.Fields)
-	if r.TETrailers {
+	switch {
+	case x.asksSwitch:
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
+	case r.TETrailers:
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}
 	switch {

@@ -18,29 +18,33 @@ const watchAfter = int64(25 * time.Millisecond)
 type phase uint8
 
 const (
-	phaseIdle  phase = iota // no byte of a request yet
-	phaseHead               // a head has begun
-	phaseBody               // the body is read, before queueing
-	phaseRun                // queued or running
-	phaseClose              // the owner ends the connection under a deadline of its own
+	phaseIdle   phase = iota // no byte of a request yet
+	phaseHead                // a head has begun
+	phaseBody                // the body is read, before queueing
+	phaseRun                 // queued or running
+	phaseTunnel              // the protocol was switched: either side may end by itself
+	phaseClose               // the owner ends the connection under a deadline of its own
 )
 
 // guard knows when a connection must be looked at and how its work is stopped.
 // The owner moves it through the phases; the sweeper, the hang-up watcher and
 // the drain look at it from outside.
 type guard struct {
-	due atomic.Int64 // when the sweeper must look, on the server's clock
+	due    atomic.Int64 // when the sweeper must look, on the server's clock
+	active atomic.Int64 // when the tunnel last moved a byte
 
 	mu      sync.Mutex
 	phase   phase       // guarded by mu
 	since   int64       // guarded by mu: start of the phase
-	limit   int64       // guarded by mu: end of the phase, in phaseRun the latest start of the answer
+	limit   int64       // guarded by mu: end of the phase, in phaseRun the latest start of the answer, in phaseTunnel the next look at active
 	total   int64       // guarded by mu: the request's deadline
 	watchAt int64       // guarded by mu
 	watched bool        // guarded by mu: known to the hang-up watcher
 	hungUp  bool        // guarded by mu: the client has ended its side
 	cause   error       // guarded by mu: why the work was stopped; the first cause stays
 	stop    Interrupter // guarded by mu: what to stop
+	tunnel  *tunnel     // guarded by mu: what is told of a drain, in phaseTunnel
+	ending  bool        // guarded by mu: the drain has told
 	srv     *Server     // set once
 	owner   owner       // set once
 }
@@ -78,6 +82,39 @@ func (g *guard) run(now, answerBy, total int64) {
 	g.setDue(min(now+watchAfter, answerBy, total))
 }
 
+// startTunnel starts phaseTunnel, in which only the idle limit and the drain strike,
+// unless something struck before.
+func (g *guard) startTunnel(t *tunnel, now int64) error {
+	g.mu.Lock()
+	if g.cause != nil {
+		defer g.mu.Unlock()
+		return g.cause
+	}
+	g.active.Store(now)
+	g.begin(phaseTunnel, now, now+int64(g.srv.cfg.TunnelIdleTimeout), never, never)
+	g.stop, g.tunnel = t, t
+	if g.ending {
+		t.goAway()
+	}
+	due := g.nextDue()
+	g.mu.Unlock()
+	g.setDue(due)
+	return nil
+}
+
+// endTunnel tells the tunnel, in progress or to come, that it is to end.
+func (g *guard) endTunnel() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ending {
+		return
+	}
+	g.ending = true
+	if g.tunnel != nil {
+		g.tunnel.goAway()
+	}
+}
+
 // begin forgets a time-out of the phase before, which struck too late to matter.
 func (g *guard) begin(p phase, now, limit, total, watchAt int64) {
 	g.phase, g.since, g.limit, g.total, g.watchAt = p, now, limit, total, watchAt
@@ -104,7 +141,7 @@ func (g *guard) answerBy(limit int64) {
 func (g *guard) settle(now, limit int64) error {
 	g.mu.Lock()
 	cause := g.cause
-	g.stop = nil
+	g.stop, g.tunnel = nil, nil
 	g.begin(phaseIdle, now, limit, never, g.watchFrom(phaseIdle, now))
 	due := g.nextDue()
 	g.mu.Unlock()
@@ -128,15 +165,15 @@ func (g *guard) interrupted() error {
 	return g.cause
 }
 
-// interrupt stops the request in progress and reports whether there was one.
-func (g *guard) interrupt(cause error) bool {
+// interrupt stops the request in progress and reports whether one is lost by that: a
+// tunnel is not, it was told before.
+func (g *guard) interrupt(cause error) (lost bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.phase != phaseRun {
-		return false
+	if g.phase == phaseRun || g.phase == phaseTunnel {
+		g.interruptLocked(cause)
 	}
-	g.interruptLocked(cause)
-	return true
+	return g.phase == phaseRun
 }
 
 func (g *guard) interruptLocked(cause error) {
@@ -161,12 +198,12 @@ func (g *guard) clientLeft() {
 }
 
 // leave acts on a client that has ended its side: its request is stopped, and a
-// connection that waits for more of it reads to the end.
+// connection that waits for more of it reads to the end. A tunnel passes the end on.
 func (g *guard) leave() {
 	switch g.phase {
 	case phaseRun:
 		g.interruptLocked(ErrClientGone)
-	case phaseClose:
+	case phaseClose, phaseTunnel:
 	default:
 		if g.cause == nil {
 			g.cause = errHungUp
@@ -194,6 +231,10 @@ func (g *guard) expire(now int64) int64 {
 	defer g.mu.Unlock()
 	switch {
 	case g.phase == phaseClose:
+	case now >= g.limit && g.phase == phaseTunnel:
+		if g.limit = g.active.Load() + int64(g.srv.cfg.TunnelIdleTimeout); now >= g.limit {
+			g.interruptLocked(errTunnelIdle)
+		}
 	case now >= g.limit && g.phase != phaseRun:
 		g.limit = never
 		if g.cause == nil {

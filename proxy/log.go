@@ -55,17 +55,26 @@ func (x *Exchange) account(end int64, err error) {
 	default:
 		c.shard.ClientGone.Add(1)
 	}
-	c.shard.Duration.Observe(time.Duration(end - x.arrived))
+	if x.tunnel == nil { // a tunnel lasts as long as its client likes
+		x.observe(end)
+	}
 	if x.granted > 0 {
 		c.shard.QueueWait.Observe(time.Duration(x.granted - x.arrived))
-		c.shard.RunTime.Observe(time.Duration(end - x.granted))
-		if err == nil {
+		if err == nil || x.tunnel != nil {
 			c.shard.FirstByte.Observe(time.Duration(x.answered - x.granted))
 		}
-		c.srv.queue.Observe(time.Duration(end - x.granted))
 	}
 	if c.srv.cfg.AccessLog {
 		x.logAccess(end, err)
+	}
+}
+
+// observe notes how long the request took.
+func (x *Exchange) observe(end int64) {
+	x.c.shard.Duration.Observe(time.Duration(end - x.arrived))
+	if x.granted > 0 {
+		x.c.shard.RunTime.Observe(time.Duration(end - x.granted))
+		x.c.srv.queue.Observe(time.Duration(end - x.granted))
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 )
@@ -27,6 +28,10 @@ func (x *Exchange) attempt() error {
 // conclude answers a request that is still without an answer, and accounts for it.
 // err is how the attempt ended, cause what interrupted it.
 func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
+	if x.tunnel != nil {
+		x.account(end, cmp.Or(cause, x.tunnel.err))
+		return false
+	}
 	if cause != nil && !x.answer.finished { // after that it struck too late to matter
 		err = cause
 	}

@@ -117,6 +117,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	for i, l := range listeners {
 		s.close(l, &accepting[i])
 	}
+	s.endTunnels() // those that began meanwhile: their clients will find another pod now
 	lost := s.finishDrain()
 	s.http2.end()
 	s.sweeper.end()
@@ -237,7 +238,13 @@ func (s *Server) startDrain(ctx context.Context) {
 	s.draining.Store(true)
 	s.idleTimeout.Store(int64(drainIdle))
 	s.sweeper.each(func(l *link) { l.guard.shorten(int64(drainIdle)) })
+	s.endTunnels()
 	s.http2.drain(context.WithoutCancel(ctx))
+}
+
+// endTunnels tells all tunnels to end.
+func (s *Server) endTunnels() {
+	s.sweeper.each(func(l *link) { l.guard.endTunnel() })
 }
 
 // finishDrain waits for the connections to end and returns how many requests had

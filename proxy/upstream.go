@@ -133,6 +133,9 @@ func (b *HTTPBackend) Do(x *Exchange) error {
 	if b.overHTTP2(x) {
 		return b.doHTTP2(x)
 	}
+	if x.req.Upgrade != nil {
+		return b.doUpgrade(x)
+	}
 	if !x.body.inMemory {
 		return b.doStreamed(x)
 	}
@@ -214,6 +217,11 @@ func (x *Exchange) relay(u *upstream, n int) (reusable bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return x.relayBody(u, rest)
+}
+
+// relayBody passes on what follows the head; rest is what has been read of it.
+func (x *Exchange) relayBody(u *upstream, rest []byte) (reusable bool, err error) {
 	r := &x.resp
 	a := &x.answer
 	if r.Length == 0 || a.noBody {
@@ -255,8 +263,8 @@ func (x *Exchange) countSurplus(rest []byte) {
 	}
 }
 
-// readHead reads up to the end of the final answer's head, passing interim
-// answers on. rest is what has been read behind it.
+// readHead reads up to the end of the final answer's head, or of one that switches
+// protocols as it was asked to, passing interim answers on. rest is what has been read behind it.
 func (x *Exchange) readHead(u *upstream, n int) (rest []byte, err error) {
 	start := 0
 	for interims := 0; ; {
@@ -272,7 +280,10 @@ func (x *Exchange) readHead(u *upstream, n int) (rest []byte, err error) {
 		}
 		start += size
 		if x.resp.Status == 101 {
-			return nil, http1.ErrAnswerStatus // nobody asked for it (row C5)
+			if !x.switched() {
+				return nil, http1.ErrAnswerStatus // nobody asked for it (row C5)
+			}
+			return x.up[start:n], nil
 		}
 		if x.resp.Status >= 200 {
 			break

@@ -93,6 +93,8 @@ type proxySettings struct {
 	AnswerTimeout time.Duration `group:"Time-outs" help:"Start of the function to the first byte of its answer; 0 means no limit."`
 	Timeout       time.Duration `group:"Time-outs" help:"End of the request's head to the last byte of the answer; 0 means no limit."`
 
+	TunnelIdleTimeout time.Duration `group:"Time-outs" help:"Longest time a WebSocket tunnel may be silent in both directions; the time-outs of requests end when it begins."`
+
 	Forwarded string `allowed:"append,replace,off" group:"Requests" help:"X-Forwarded-* and Forwarded fields of the client: append to them, replace them, or off to pass them unchanged."`
 	AccessLog bool   `group:"Logs" help:"One log record per request."`
 

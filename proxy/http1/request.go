@@ -150,8 +150,11 @@ func (r *Request) websocket(o options) []byte {
 		return nil
 	}
 	value := r.Fields[r.head.at[Upgrade]].Value
-	if !equalFold(value, "websocket") {
+	if !IsWebSocket(value) {
 		return nil
 	}
 	return value
 }
+
+// IsWebSocket reports whether a value of Upgrade names the one protocol there are tunnels for.
+func IsWebSocket(value []byte) bool { return equalFold(value, "websocket") }
