@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz bench bench-http docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-http docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -15,6 +15,7 @@ HANDLER   ?= examples/python/handler.py  # what make run serves
 IMAGE     ?= fnpod                       # what make image is called
 FUZZTIME  ?= 10s                         # how long make fuzz runs each target
 TESTFLAGS ?=                             # more flags of go test
+SOAK      ?= Faults|Crowd                # which tests make soak runs
 BENCH     ?= .                           # which benchmarks make bench runs
 
 help: ## this list
@@ -33,6 +34,10 @@ build: ## the static binary, bin/fnpod
 test: ## all tests, with the race detector and in random order; installs what they need
 	@scripts/need go gcc git python3 node curl wrk pgrep
 	@scripts/test $(TESTFLAGS)
+
+soak: ## faults, load and memory in full size, for about an hour; figures are printed
+	@scripts/need go gcc git python3 node
+	go test ./e2e -count 1 -timeout 0 -v -soak -run '$(strip $(SOAK))'
 
 check: $(LINT) ## what a linter can find
 	go vet ./...
