@@ -34,6 +34,12 @@ const (
 	RequestsExecuting    // requests that hold a slot
 	RequestsQueued       // requests in line
 	QueueService         // mean service time in seconds
+	Utilisation          // 0 to 1
+	Saturation           // offered load by limit
+	OfferedLoad          // slots
+	SinceLastRequest     // seconds
+	SuggestedReplicas    // pods
+	SuggestedLimit       // slots
 	UpstreamConnections  // label: state
 	Workers              // label: state
 	WorkersLimit         // most workers
@@ -108,6 +114,13 @@ var table = [...]series{
 	RequestsExecuting: {"fnpod_requests_executing", gauge, "requests", nil, "Requests that hold a slot."},
 	RequestsQueued:    {"fnpod_requests_queued", gauge, "requests", nil, "Requests that wait for a slot."},
 	QueueService:      {"fnpod_queue_service_seconds", gauge, "seconds", nil, "Mean time a slot was held, over about the last 16 requests."},
+
+	Utilisation:       {"fnpod_utilisation", gauge, "", nil, "Part of the limit that was in use in the last minute; 0 without a limit."},
+	Saturation:        {"fnpod_saturation", gauge, "", nil, "Slots that the arrivals of the last minute need, divided by the limit; more than 1 cannot be served. 0 without a limit."},
+	OfferedLoad:       {"fnpod_offered_load", gauge, "requests", nil, "Slots that the arrivals of the last minute need: their rate times the mean service time."},
+	SinceLastRequest:  {"fnpod_since_last_request_seconds", gauge, "seconds", nil, "Time since a request last came or ran."},
+	SuggestedReplicas: {"fnpod_suggested_replicas", gauge, "pods", nil, "Pods like this one that what arrives here would keep at 70 % utilisation; the sum over all pods is the number of replicas to have."},
+	SuggestedLimit:    {"fnpod_suggested_limit", gauge, "requests", nil, "Slots that the highest throughput seen needs, by Little's law; a larger limit only moves the queue into the function."},
 
 	UpstreamConnections: {"fnpod_upstream_connections", gauge, "connections", []label{{"state", []string{"idle", "busy"}}}, "Connections to the function, by state."},
 

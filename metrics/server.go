@@ -19,7 +19,7 @@ import (
 const adminTimeout = 5 * time.Second
 
 // Server is the admin port: what people, probes and scrapers read. It answers GET
-// and HEAD on four paths and nothing else, takes no bodies, and never shows
+// and HEAD on four paths and those of Pages, and nothing else, takes no bodies, and never shows
 // anything of a single request.
 //
 //	/metrics   all series of Set
@@ -28,8 +28,9 @@ const adminTimeout = 5 * time.Second
 //	/status    Status as JSON
 type Server struct {
 	Set    *Set
-	Ready  func() error // nil when ready; else its text, one fixed word such as "draining", is the answer
-	Status func() any   // a value for encoding/json
+	Ready  func() error          // nil when ready; else its text, one fixed word such as "draining", is the answer
+	Status func() any            // a value for encoding/json
+	Pages  map[string]func() any // more documents of that kind, by path
 	Log    *slog.Logger
 }
 
@@ -110,6 +111,9 @@ func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
 	case "/status":
 		return s.status
 	}
+	if document := s.Pages[path]; document != nil {
+		return func(ctx *fasthttp.RequestCtx) { s.document(ctx, document()) }
+	}
 	return nil
 }
 
@@ -152,7 +156,12 @@ func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
 }
 
 func (s *Server) status(ctx *fasthttp.RequestCtx) {
-	b, err := json.MarshalIndent(s.Status(), "", "  ")
+	s.document(ctx, s.Status())
+}
+
+// document answers with v as JSON.
+func (s *Server) document(ctx *fasthttp.RequestCtx, v any) {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		s.Log.ErrorContext(ctx, "status cannot be written", "err", err)
 		answer(ctx, http.StatusInternalServerError, "status cannot be written")

@@ -101,6 +101,9 @@ func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 func (x *Exchange) endHead() {
 	a := &x.answer
 	a.headDone = true
+	if x.c.srv.cfg.Timing && x.arrived > 0 {
+		a.out = x.appendTiming(a.out)
+	}
 	if st := x.c.stream; st != nil {
 		st.head(x)
 		return
@@ -128,6 +131,21 @@ func (x *Exchange) endHead() {
 		a.out = append(a.out, "Connection: keep-alive\r\n"...)
 	}
 	a.out = append(a.out, '\r', '\n')
+}
+
+// appendTiming tells where the time went: in the queue, and from the slot to this head
+// (https://www.w3.org/TR/server-timing/).
+func (x *Exchange) appendTiming(dst []byte) []byte {
+	now := x.c.srv.now()
+	granted := x.granted
+	if granted == 0 {
+		granted = now // refused while it waited
+	}
+	dst = append(dst, "Server-Timing: queue;dur="...)
+	dst = strconv.AppendFloat(dst, milliseconds(granted-x.arrived), 'f', 3, 64)
+	dst = append(dst, ", run;dur="...)
+	dst = strconv.AppendFloat(dst, milliseconds(now-granted), 'f', 3, 64)
+	return append(dst, '\r', '\n')
 }
 
 func appendLength(dst []byte, n int64) []byte {

@@ -27,6 +27,7 @@ type Config struct {
 
 	Forwarded string // "append" to the forwarding fields the client sent, "replace" them, or "off"
 	AccessLog bool   // one log record per request
+	Timing    bool   // answers tell by Server-Timing how long they waited and ran
 
 	DrainDelay   time.Duration // keeps accepting this long after the drain began
 	DrainTimeout time.Duration // then waits this long for requests to end

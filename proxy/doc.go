@@ -14,10 +14,13 @@
 //	grpc.go      refusals and deadlines as clients of gRPC know them
 //	exchange.go  one request and its answer, as a Backend sees them
 //	run.go       queue, run, release: each step one short call
+//	deadline.go  how long the client waits, and what the function is told of it
+//	classify.go  whose turn it is: class and key of a request
 //	upstream.go  Backend over HTTP/1.1: TCP or unix socket, with our own pool; upstream_http2.go over HTTP/2
 //	tunnel.go    a WebSocket, once the function has agreed; websocket.go finds the ends of its frames
 //	forward.go   what is added to and taken from a request on its way
 //	answer.go    the answer's head, framing and bytes
+//	limits.go    a refusal names the limit that was hit
 //	errors.go    the only place where an error becomes a status code
 //	guard.go     time-outs, clients that leave, interruption
 //	listener_linux.go  the end of accepting, without a reset for who is in line

@@ -57,6 +57,7 @@ type Public interface {
 // statuses is the only place where an error becomes a code.
 var statuses = []Status{
 	{Err: queue.ErrFull, Code: 503, Label: "queue_full", Reject: metrics.RejectQueueFull, RetryAfter: true},
+	{Err: queue.ErrLate, Code: 503, Label: "queue_late", Reject: metrics.RejectQueueTimeout, RetryAfter: true},
 	{Err: queue.ErrTimeout, Code: 503, Label: "queue_timeout", Reject: metrics.RejectQueueTimeout, RetryAfter: true},
 	{Err: queue.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, RetryAfter: true},
 	{Err: ErrDraining, Code: 503, Label: "draining", Reject: metrics.RejectDraining, RetryAfter: true},
@@ -139,6 +140,7 @@ func (x *Exchange) writeError(st Status) {
 	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
 	a.out = append(a.out, st.Label...)
 	a.out = append(a.out, '\r', '\n')
+	a.out = x.c.srv.appendLimit(a.out, st.Label)
 	if st.RetryAfter {
 		a.out = appendRetryAfter(a.out, x.c.srv.queue.RetryAfter())
 	}

@@ -28,6 +28,9 @@ type Exchange struct {
 	taken int    // bytes of in that belong to this request, body included
 
 	arrived, granted, answered int64 // on the server's clock; 0 means not yet
+	deadline                   int64 // likewise; never if there is none
+	hurried                    bool  // the client has set the deadline
+	class                      int   // of the queue
 
 	body         requestBody
 	answer       answer
@@ -40,7 +43,7 @@ type Exchange struct {
 }
 
 var exchanges = sync.Pool{New: func() any {
-	return &Exchange{in: make([]byte, inSize), answer: answer{out: make([]byte, 0, inSize)}}
+	return &Exchange{deadline: never, in: make([]byte, inSize), answer: answer{out: make([]byte, 0, inSize)}}
 }}
 
 func takeExchange(c *link) *Exchange {
@@ -77,6 +80,7 @@ func (x *Exchange) next() {
 func (x *Exchange) reset() {
 	x.head, x.taken, x.id = 0, 0, x.id[:0]
 	x.arrived, x.granted, x.answered = 0, 0, 0
+	x.deadline, x.hurried, x.class = never, false, 0
 	x.body.reset()
 	x.answer.reset()
 	x.asksSwitch, x.tunnel = false, nil
@@ -127,21 +131,10 @@ func validID(v []byte) bool {
 // Remaining returns the time until the request's deadline, at least a
 // nanosecond; 0 means that it has none.
 func (x *Exchange) Remaining() time.Duration {
-	d := x.timeout()
-	if d == 0 {
+	if x.deadline == never {
 		return 0
 	}
-	return max(time.Duration(x.arrived-x.c.srv.now())+d, 1)
-}
-
-// timeout is the longest life of the request from its arrival; 0 means no limit.
-// What a client asks for can only shorten it (P10).
-func (x *Exchange) timeout() time.Duration {
-	d := x.c.srv.cfg.Timeout
-	if st := x.c.stream; st != nil && st.timeout > 0 && (d == 0 || st.timeout < d) {
-		d = st.timeout
-	}
-	return d
+	return max(time.Duration(x.deadline-x.c.srv.now()), 1)
 }
 
 // OnInterrupt registers what is stopped when the client leaves, a time-out

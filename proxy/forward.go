@@ -26,6 +26,9 @@ func (x *Exchange) appendRequest(dst []byte, fallbackHost string) []byte {
 		dst = x.appendForwarded(dst)
 	}
 	dst = appendRequestID(dst, x)
+	if x.deadline != never {
+		dst = x.appendTimeout(dst)
+	}
 	dst = http1.AppendFields(dst, r.Fields)
 	switch {
 	case x.asksSwitch:

@@ -36,6 +36,8 @@ type setup struct {
 	Queue    queue.Config
 	Backend  proxy.Backend
 	Statuses []proxy.Status
+	Classes  []proxy.ClassRule
+	Fairness proxy.Fairness
 	Log      *slog.Logger
 	Network  string // "tcp", "tcp6" or "unix"
 }
@@ -65,6 +67,7 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 	p := &pod{t: t, network: s.Network, queue: queue.New(s.Queue), metrics: metrics.New(2), ended: make(chan error, 1)}
 	server, err := proxy.New(proxy.Parts{
 		Config: s.Config, Queue: p.queue, Backend: s.Backend, Metrics: p.metrics, Log: s.Log, Nonce: "t", Statuses: s.Statuses,
+		Classes: s.Classes, Fairness: s.Fairness,
 	})
 	require.NoError(t, err)
 	ln := listen(t, s.Network)

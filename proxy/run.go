@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"runtime/debug"
+	"time"
 )
 
 // run takes one request, whose head is parsed and whose body is whole or ready to
@@ -59,7 +60,7 @@ func (x *Exchange) process() (err error) {
 			x.c.shard.Panics.Add(1)
 			err = errPanic
 		}
-		x.c.srv.queue.Release()
+		x.c.srv.queue.Release(x.class)
 	}()
 	return x.c.srv.backend.Do(x)
 }
@@ -67,20 +68,25 @@ func (x *Exchange) process() (err error) {
 // acquire waits for a slot of the queue.
 func (x *Exchange) acquire() error {
 	s, g := x.c.srv, &x.c.guard
-	total, answerBy := int64(never), int64(never)
-	if d := x.timeout(); d > 0 {
-		total = x.arrived + int64(d)
+	answerBy := int64(never)
+	x.readDeadline()
+	if x.deadline <= x.arrived {
+		return ErrTimeout
 	}
-	if s.queue.TryAcquire() {
+	var key uint64
+	if s.sorts {
+		x.class, key = x.classify()
+	}
+	if s.queue.TryAcquire(x.class) {
 		x.granted = x.arrived
 		if s.cfg.AnswerTimeout > 0 {
 			answerBy = x.granted + int64(s.cfg.AnswerTimeout)
 		}
-		g.run(x.arrived, answerBy, total)
+		g.run(x.arrived, answerBy, x.deadline)
 		return nil
 	}
-	g.run(x.arrived, never, total)
-	x.waiter.Reset()
+	g.run(x.arrived, never, x.deadline)
+	x.prepareWait(key)
 	if err := g.onInterrupt((*waiting)(x)); err != nil {
 		return err
 	}
@@ -89,12 +95,22 @@ func (x *Exchange) acquire() error {
 		return err
 	}
 	if err := g.onInterrupt(nil); err != nil { // it struck while the slot was being granted
-		s.queue.Release()
+		s.queue.Release(x.class)
 		return err
 	}
 	x.granted = s.now()
 	x.extendAnswerTime(x.granted)
 	return nil
+}
+
+// prepareWait makes the waiter ready.
+func (x *Exchange) prepareWait(key uint64) {
+	w := &x.waiter
+	w.Reset()
+	w.Class, w.Key, w.Deadline = x.class, key, time.Time{}
+	if x.deadline != never {
+		w.Deadline = x.c.srv.sweeper.epoch.Add(time.Duration(x.deadline))
+	}
 }
 
 // extendAnswerTime lets the time for the start of the answer begin anew.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"os"
@@ -32,7 +33,9 @@ type Parts struct {
 	Backend  Backend
 	Metrics  *metrics.Set
 	Log      *slog.Logger
-	Nonce    string   // part of every request id we give; different in every process
+	Nonce    string      // part of every request id we give; different in every process
+	Classes  []ClassRule // in the order of queue.Config.Classes; none means one class
+	Fairness Fairness
 	Statuses []Status // how errors of the Backend are answered; the first match wins, before our own table
 }
 
@@ -46,6 +49,10 @@ type Server struct {
 	log      *slog.Logger
 	nonce    string
 	statuses []Status
+	classes  []ClassRule
+	fairness Fairness
+	seed     maphash.Seed
+	sorts    bool // classes or keys matter
 	faults   faultLog
 	date     dateCache
 
@@ -77,6 +84,8 @@ func New(p Parts) (*Server, error) {
 		statuses: slices.Concat(p.Statuses, statuses),
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
+	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
+	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
 	s.faults.log, s.http2.srv = p.Log, s
 	if s.most = p.Config.Connections; s.most == 0 {
 		s.most = mostConnections()

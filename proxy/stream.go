@@ -25,11 +25,10 @@ type stream struct {
 	r    *http.Request
 	ctl  *http.ResponseController
 
-	timeout   time.Duration // that the client asks for; 0 if it does not
-	status    int           // of the head
-	headReady bool          // the head is in w.Header() and not yet sent
-	sent      atomic.Bool   // the head is on its way: no second status
-	stall     *time.Timer   // strikes when a write waits too long
+	status    int         // of the head
+	headReady bool        // the head is in w.Header() and not yet sent
+	sent      atomic.Bool // the head is on its way: no second status
+	stall     *time.Timer // strikes when a write waits too long
 }
 
 // serveStream takes one request from its head to the last byte of its answer. It
@@ -65,9 +64,6 @@ func (st *stream) run(ctx context.Context, x *Exchange) {
 	if err := x.frameStream(); err != nil {
 		st.reject(x, err)
 		return
-	}
-	if d, ok := grpcTimeout(st.r.Header.Get("Grpc-Timeout")); ok && isGRPC(st.r.Header) {
-		st.timeout = max(d, 1)
 	}
 	left := context.AfterFunc(ctx, st.guard.clientLeft)
 	defer left()

@@ -128,9 +128,7 @@ func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *strea
 	if x.req.TETrailers {
 		h["Te"] = []string{"trailers"}
 	}
-	if x.c.stream != nil && x.c.stream.timeout > 0 {
-		h["Grpc-Timeout"] = []string{grpcTimeoutOf(x.Remaining())} // without the time it waited
-	}
+	x.setGRPCTimeout(h)
 	host := string(x.req.Host)
 	if host == "" {
 		host = b.Address

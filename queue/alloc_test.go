@@ -14,7 +14,7 @@ import (
 )
 
 func TestAcquireOfAFreeSlotDoesNotAllocate(t *testing.T) {
-	q := queue.New(queue.Config{Limit: 1, Depth: 1, MaxWait: time.Minute})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Minute})
 	var w queue.Waiter
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		w.Reset()
@@ -22,12 +22,12 @@ func TestAcquireOfAFreeSlotDoesNotAllocate(t *testing.T) {
 			t.Fatal("slot is not free")
 		}
 		q.Observe(time.Millisecond)
-		q.Release()
+		q.Release(0)
 	}))
 }
 
 func TestRefusalDoesNotAllocate(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1})
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1})
 	q.Observe(time.Second)
 	var w queue.Waiter
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
@@ -38,7 +38,7 @@ func TestRefusalDoesNotAllocate(t *testing.T) {
 }
 
 func TestHandOffToAReusedWaiterDoesNotAllocate(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Minute})
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Minute})
 	granted := make(chan error)
 	next := make(chan struct{})
 	go func() {
@@ -54,7 +54,7 @@ func TestHandOffToAReusedWaiterDoesNotAllocate(t *testing.T) {
 		for q.Stats().Queued == 0 {
 			runtime.Gosched() // AllocsPerRun leaves us one processor
 		}
-		q.Release()
+		q.Release(0)
 		if <-granted != nil {
 			t.Fatal("no slot")
 		}
@@ -62,7 +62,7 @@ func TestHandOffToAReusedWaiterDoesNotAllocate(t *testing.T) {
 }
 
 func TestCancelDoesNotAllocate(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Minute})
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Minute})
 	var w queue.Waiter
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
 		w.Reset()

@@ -18,14 +18,14 @@ type acquirer struct {
 }
 
 func ours(slots int) acquirer {
-	q := queue.New(queue.Config{Limit: slots, Depth: 1 << 20, MaxWait: time.Minute})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: slots, Depth: 1 << 20, MaxWait: time.Minute})
 	return acquirer{
 		func(w *queue.Waiter) {
 			if err := q.Acquire(w); err != nil {
 				panic(err)
 			}
 		},
-		q.Release,
+		func() { q.Release(0) },
 	}
 }
 

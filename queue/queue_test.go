@@ -52,7 +52,7 @@ func full(t *testing.T, c queue.Config) *queue.Queue {
 	t.Helper()
 	q := queue.New(c)
 	for range c.Limit {
-		require.True(t, q.TryAcquire())
+		require.True(t, q.TryAcquire(0))
 	}
 	return q
 }
@@ -66,48 +66,48 @@ func requireQuiet(t *testing.T, q *queue.Queue) {
 }
 
 func TestAcquireTakesAFreeSlotAtOnce(t *testing.T) {
-	q := queue.New(queue.Config{Limit: 2})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 2})
 	var w queue.Waiter
 	require.NoError(t, q.Acquire(&w))
 	require.NoError(t, q.Acquire(&w))
 	require.Zero(t, w.Waited())
 	require.Equal(t, 2, q.Stats().Executing)
-	q.Release()
-	q.Release()
+	q.Release(0)
+	q.Release(0)
 	requireQuiet(t, q)
 }
 
 func TestWaitersAreServedInOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 10})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 10})
 		var calls []*call
 		for range 10 {
 			calls = append(calls, acquire(q))
 		}
 		for i := range calls {
-			q.Release()
+			q.Release(0)
 			synctest.Wait()
 			for j, c := range calls {
 				require.Equal(t, j <= i, c.done(), "waiter %d after release %d", j, i)
 				require.NoError(t, c.err())
 			}
 		}
-		q.Release()
+		q.Release(0)
 		requireQuiet(t, q)
 	})
 }
 
 func TestNewcomersNeverPassWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 2})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2})
 		first := acquire(q)
-		q.Release() // the slot belongs to the first waiter from here on
-		require.False(t, q.TryAcquire())
+		q.Release(0) // the slot belongs to the first waiter from here on
+		require.False(t, q.TryAcquire(0))
 		second := acquire(q)
 		require.True(t, first.done())
 		require.False(t, second.done())
-		q.Release()
-		q.Release()
+		q.Release(0)
+		q.Release(0)
 		synctest.Wait()
 		require.True(t, second.done())
 		requireQuiet(t, q)
@@ -116,62 +116,62 @@ func TestNewcomersNeverPassWaiters(t *testing.T) {
 
 func TestFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Minute})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Minute})
 		waiting := acquire(q)
 		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrFull)
 		require.EqualValues(t, 1, q.Stats().Refused)
-		q.Release()
+		q.Release(0)
 		synctest.Wait()
 		require.True(t, waiting.done())
-		q.Release()
+		q.Release(0)
 		requireQuiet(t, q)
 	})
 }
 
 func TestDepthZeroMeansNobodyWaits(t *testing.T) {
-	q := full(t, queue.Config{Limit: 3, Depth: 0})
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 3, Depth: 0})
 	require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrFull)
-	q.Release()
+	q.Release(0)
 	require.NoError(t, q.Acquire(&queue.Waiter{}))
 }
 
 func TestLimitZeroNeverWaitsButCounts(t *testing.T) {
-	q := queue.New(queue.Config{Limit: 0, Depth: 0})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 0, Depth: 0})
 	var w queue.Waiter
 	for range 1000 {
 		require.NoError(t, q.Acquire(&w))
 	}
 	require.Equal(t, 1000, q.Stats().Executing)
 	for range 1000 {
-		q.Release()
+		q.Release(0)
 	}
 	requireQuiet(t, q)
 }
 
 func TestTryAcquireDoesNotCountItsRefusal(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1, Depth: 1})
-	require.False(t, q.TryAcquire())
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1})
+	require.False(t, q.TryAcquire(0))
 	require.Equal(t, queue.Stats{Limit: 1, Depth: 1, Executing: 1, Granted: 1}, q.Stats())
 }
 
 func TestReleaseWithoutASlotPanics(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1})
-	q.Release()
-	require.PanicsWithValue(t, "queue: Release without a slot", q.Release)
-	require.True(t, q.TryAcquire(), "the queue must stay usable")
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1})
+	q.Release(0)
+	require.PanicsWithValue(t, "queue: Release without a slot", func() { q.Release(0) })
+	require.True(t, q.TryAcquire(0), "the queue must stay usable")
 }
 
 func TestWaitedTellsTheTimeInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1})
 		c := acquire(q)
 		time.Sleep(3 * time.Second)
-		q.Release()
+		q.Release(0)
 		synctest.Wait()
 		require.True(t, c.done())
 		require.Equal(t, 3*time.Second, c.Waited())
 
-		q.Release()
+		q.Release(0)
 		require.NoError(t, q.Acquire(&c.Waiter))
 		require.Zero(t, c.Waited(), "the last Acquire counts, and it did not wait")
 	})
@@ -179,7 +179,7 @@ func TestWaitedTellsTheTimeInLine(t *testing.T) {
 
 func TestResetForgetsTheTimeWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Second})
 		var w queue.Waiter
 		require.ErrorIs(t, q.Acquire(&w), queue.ErrTimeout)
 		require.Equal(t, time.Second, w.Waited())
@@ -190,7 +190,7 @@ func TestResetForgetsTheTimeWaited(t *testing.T) {
 
 func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 3, MaxWait: time.Minute})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 3, MaxWait: time.Minute})
 		calls := []*call{acquire(q), acquire(q), acquire(q)}
 		q.Close()
 		q.Close()
@@ -200,8 +200,8 @@ func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 			require.ErrorIs(t, c.err(), queue.ErrClosed)
 		}
 		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed)
-		require.False(t, q.TryAcquire())
-		q.Release() // slots that were out stay valid
+		require.False(t, q.TryAcquire(0))
+		q.Release(0) // slots that were out stay valid
 		require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed, "a free slot changes nothing")
 		require.EqualValues(t, 5, q.Stats().Closed)
 		requireQuiet(t, q)
@@ -209,14 +209,14 @@ func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 }
 
 func TestCloseRefusesWithoutALimitToo(t *testing.T) {
-	q := queue.New(queue.Config{})
+	q := queue.New(queue.Config{Discipline: queue.FIFO})
 	q.Close()
 	require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrClosed)
 }
 
 func TestAWaiterServesOneAcquireAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 2})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2})
 		c := acquire(q)
 		require.PanicsWithValue(t, "queue: waiter is in line already", func() { _ = q.Acquire(&c.Waiter) })
 		c.Cancel(errors.New("over"))

@@ -11,7 +11,7 @@ import (
 
 func TestGrowingWakesWaitersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 5})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 5})
 		var calls []*call
 		for range 5 {
 			calls = append(calls, acquire(q))
@@ -31,18 +31,18 @@ func TestGrowingWakesWaitersInOrder(t *testing.T) {
 
 func TestShrinkingDrainsToTheNewLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 4, Depth: 1})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 4, Depth: 1})
 		c := acquire(q)
 		q.SetLimit(2)
 		require.Equal(t, 4, q.Stats().Executing, "who runs keeps its slot")
 		for want := 3; want >= 2; want-- {
-			q.Release()
+			q.Release(0)
 			synctest.Wait()
 			require.Equal(t, want, q.Stats().Executing)
 			require.False(t, c.done())
-			require.False(t, q.TryAcquire())
+			require.False(t, q.TryAcquire(0))
 		}
-		q.Release()
+		q.Release(0)
 		synctest.Wait()
 		require.True(t, c.done())
 		require.Equal(t, 2, q.Stats().Executing)
@@ -50,18 +50,18 @@ func TestShrinkingDrainsToTheNewLimit(t *testing.T) {
 }
 
 func TestALimitCanBeSetWhereThereWasNone(t *testing.T) {
-	q := queue.New(queue.Config{})
+	q := queue.New(queue.Config{Discipline: queue.FIFO})
 	for range 5 {
-		require.True(t, q.TryAcquire())
+		require.True(t, q.TryAcquire(0))
 	}
 	q.SetLimit(5)
-	require.False(t, q.TryAcquire())
-	q.Release()
-	require.True(t, q.TryAcquire())
+	require.False(t, q.TryAcquire(0))
+	q.Release(0)
+	require.True(t, q.TryAcquire(0))
 }
 
 func TestANegativeLimitPanics(t *testing.T) {
-	q := full(t, queue.Config{Limit: 1})
+	q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1})
 	require.PanicsWithValue(t, "queue: negative limit", func() { q.SetLimit(-1) })
-	require.False(t, q.TryAcquire(), "the old limit must stay")
+	require.False(t, q.TryAcquire(0), "the old limit must stay")
 }

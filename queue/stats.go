@@ -14,7 +14,9 @@ type Stats struct {
 	Executing int           // slots that are out
 	Queued    int           // waiters in line
 	Granted   uint64        // slots given out
-	Refused   uint64        // ErrFull
+	Refused   uint64        // ErrFull at once
+	Displaced uint64        // ErrFull after a wait
+	Late      uint64        // ErrLate
 	TimedOut  uint64        // ErrTimeout
 	Cancelled uint64        // the cause of a Cancel
 	Closed    uint64        // ErrClosed
@@ -26,11 +28,17 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return Stats{
-		Limit: q.limit, Depth: q.depth, Executing: q.executing, Queued: q.line.length,
-		Granted: q.granted, Refused: q.refused, TimedOut: q.timedOut, Cancelled: q.cancelled, Closed: q.turnedOff,
+		Limit: q.limit, Depth: q.config.Depth, Executing: q.executing, Queued: q.queued,
+		Granted: q.granted, Refused: q.refused, Displaced: q.displaced, Late: q.late, TimedOut: q.timedOut, Cancelled: q.cancelled, Closed: q.turnedOff,
 		Service: time.Duration(q.service.Load()),
 	}
 }
+
+// Depth returns the number of waiting places.
+func (q *Queue) Depth() int { return q.config.Depth }
+
+// MaxWait returns the longest wait for a slot; 0 means no bound.
+func (q *Queue) MaxWait() time.Duration { return q.config.MaxWait }
 
 // Observe tells the queue how long a slot was held, from its grant to its release.
 // The caller knows that time anyway, whereas Release would have to read the clock.
@@ -42,6 +50,17 @@ func (q *Queue) Observe(service time.Duration) {
 		mean = int64(service)
 	}
 	q.service.Store(mean + (int64(service)-mean)/16)
+	if q.found != nil {
+		q.adapt(service)
+	}
+}
+
+// adapt moves the limit to what the gradient finds.
+func (q *Queue) adapt(service time.Duration) {
+	s := q.Stats()
+	if n := q.found.Observe(service, s.Executing+1); n != s.Limit {
+		q.SetLimit(n)
+	}
 }
 
 const maxRetryAfter = 60

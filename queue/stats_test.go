@@ -27,7 +27,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := full(t, queue.Config{Limit: test.limit, Depth: test.queued})
+				q := full(t, queue.Config{Discipline: queue.FIFO, Limit: test.limit, Depth: test.queued})
 				for range test.queued {
 					acquire(q)
 				}
@@ -42,13 +42,13 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func TestRetryAfterWithoutALimit(t *testing.T) {
-	q := queue.New(queue.Config{})
+	q := queue.New(queue.Config{Discipline: queue.FIFO})
 	q.Observe(time.Hour)
 	require.Equal(t, 1, q.RetryAfter())
 }
 
 func TestObserveFollowsTheServiceTime(t *testing.T) {
-	q := queue.New(queue.Config{Limit: 1})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 1})
 	q.Observe(time.Second)
 	require.Equal(t, time.Second, q.Stats().Service, "the first observation counts in full")
 	q.Observe(17 * time.Second)
@@ -65,7 +65,7 @@ func TestObserveFollowsTheServiceTime(t *testing.T) {
 
 func TestStatsCountEveryEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 3, MaxWait: time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 3, MaxWait: time.Second})
 		acquire(q)
 		acquire(q).Cancel(errGone)
 		acquire(q)
@@ -74,7 +74,7 @@ func TestStatsCountEveryEnd(t *testing.T) {
 		require.Equal(t, queue.Stats{
 			Limit: 1, Depth: 3, Executing: 1, Queued: 3, Granted: 1, Refused: 1, Cancelled: 1,
 		}, q.Stats())
-		q.Release()
+		q.Release(0)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		q.Close()

@@ -22,7 +22,7 @@ func TestStress(t *testing.T) {
 		turns      = 2000
 		largest    = 4
 	)
-	q := queue.New(queue.Config{Limit: largest, Depth: 20, MaxWait: 2 * time.Millisecond})
+	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: largest, Depth: 20, MaxWait: 2 * time.Millisecond})
 	var inside, ends, granted atomic.Int64
 	waiters := make([]queue.Waiter, goroutines)
 	var g sync.WaitGroup
@@ -51,7 +51,7 @@ func TestStress(t *testing.T) {
 					q.Observe(time.Microsecond)
 				}
 				inside.Add(-1)
-				q.Release()
+				q.Release(0)
 			}
 		})
 	}
@@ -65,7 +65,7 @@ func TestStress(t *testing.T) {
 
 func TestCloseUnderLoadEndsEveryAcquire(t *testing.T) {
 	for range 50 {
-		q := queue.New(queue.Config{Limit: 2, Depth: 100})
+		q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 2, Depth: 100})
 		var g sync.WaitGroup
 		for range 16 {
 			g.Go(func() {
@@ -78,7 +78,7 @@ func TestCloseUnderLoadEndsEveryAcquire(t *testing.T) {
 						}
 						return
 					}
-					q.Release()
+					q.Release(0)
 				}
 			})
 		}

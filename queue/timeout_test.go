@@ -12,21 +12,21 @@ import (
 
 func TestAcquireGivesUpAfterMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: 10 * time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: 10 * time.Second})
 		var w queue.Waiter
 		start := time.Now()
 		require.ErrorIs(t, q.Acquire(&w), queue.ErrTimeout)
 		require.Equal(t, 10*time.Second, time.Since(start))
 		require.Equal(t, 10*time.Second, w.Waited())
 		require.EqualValues(t, 1, q.Stats().TimedOut)
-		q.Release()
+		q.Release(0)
 		requireQuiet(t, q)
 	})
 }
 
 func TestEveryWaiterHasItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 5, MaxWait: 10 * time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 5, MaxWait: 10 * time.Second})
 		var calls []*call
 		for range 5 {
 			calls = append(calls, acquire(q))
@@ -42,18 +42,18 @@ func TestEveryWaiterHasItsOwnDeadline(t *testing.T) {
 			require.ErrorIs(t, calls[i].err(), queue.ErrTimeout)
 			time.Sleep(time.Second - time.Nanosecond)
 		}
-		q.Release()
+		q.Release(0)
 		requireQuiet(t, q)
 	})
 }
 
 func TestTheNextInLineKeepsItsDeadlineWhenTheFirstLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 2, MaxWait: 10 * time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2, MaxWait: 10 * time.Second})
 		first := acquire(q)
 		time.Sleep(4 * time.Second)
 		second := acquire(q)
-		q.Release() // the timer is still set for the first
+		q.Release(0) // the timer is still set for the first
 		synctest.Wait()
 		require.True(t, first.done())
 		time.Sleep(10*time.Second - time.Nanosecond)
@@ -67,7 +67,7 @@ func TestTheNextInLineKeepsItsDeadlineWhenTheFirstLeaves(t *testing.T) {
 
 func TestTheDeadlineHoldsAfterTheLineWasEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1, MaxWait: time.Second})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Second})
 		for range 3 {
 			start := time.Now()
 			require.ErrorIs(t, q.Acquire(&queue.Waiter{}), queue.ErrTimeout)
@@ -82,8 +82,8 @@ func TestTheDeadlineHoldsAfterTheLineWasEmpty(t *testing.T) {
 func TestNobodyIsGrantedASlotAtItsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 { // the order of two events at the same instant is random
-			q := full(t, queue.Config{Limit: 1, Depth: 2, MaxWait: time.Second})
-			release := time.AfterFunc(time.Second, q.Release)
+			q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2, MaxWait: time.Second})
+			release := time.AfterFunc(time.Second, func() { q.Release(0) })
 			late := acquire(q)
 			time.Sleep(time.Millisecond)
 			inTime := acquire(q)
@@ -93,7 +93,7 @@ func TestNobodyIsGrantedASlotAtItsDeadline(t *testing.T) {
 			require.True(t, inTime.done())
 			require.NoError(t, inTime.err())
 			require.False(t, release.Stop())
-			q.Release()
+			q.Release(0)
 			requireQuiet(t, q)
 		}
 	})
@@ -101,11 +101,11 @@ func TestNobodyIsGrantedASlotAtItsDeadline(t *testing.T) {
 
 func TestMaxWaitZeroWaitsForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := full(t, queue.Config{Limit: 1, Depth: 1})
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1})
 		c := acquire(q)
 		time.Sleep(1000 * time.Hour)
 		require.False(t, c.done())
-		q.Release()
+		q.Release(0)
 		synctest.Wait()
 		require.True(t, c.done())
 		require.NoError(t, c.err())

@@ -10,6 +10,10 @@ import (
 // Acquire after another, with Reset in between, and must not be copied. Reuse it
 // (one per connection): the first wait allocates, later ones do not.
 type Waiter struct {
+	Class    int       // index in Config.Classes; 0 if there are none
+	Key      uint64    // who asks: those of one key share their turns, see Config.Lanes
+	Deadline time.Time // when an answer is of no use any more; zero means never
+
 	cancelled atomic.Bool // cause is set
 
 	// mu is taken before Queue.mu.
@@ -17,12 +21,14 @@ type Waiter struct {
 	cause error  // guarded by mu
 	queue *Queue // guarded by mu; where the last wait was, nil before the first
 
-	queued     bool    // guarded by queue.mu; in line
-	prev, next *Waiter // guarded by queue.mu until the waiter is dismissed
+	queued bool        // guarded by queue.mu; in line
+	links  [lines]link // guarded by queue.mu until the waiter is dismissed
+	lane   *lane       // guarded by queue.mu; where it waits
 
 	wake   chan struct{} // result is set and the waiter out of line
 	result error         // written before wake
 	since  time.Duration // begin of the wait; written before the waiter is in line
+	due    time.Duration // the deadline on the queue's clock; 0 means none; likewise
 	waited time.Duration // belongs to the caller of Acquire
 }
 

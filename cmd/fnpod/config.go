@@ -55,6 +55,7 @@ type front struct {
 	TLS    tlsSettings   `embed:"" prefix:"tls-" group:"Ports"`
 	Log    logSettings   `embed:"" prefix:"log-" group:"Logs"`
 	Queue  queueSettings `embed:"" prefix:"queue-" group:"Queue"`
+	Scaler string        `name:"scaler-name" group:"Metrics" help:"Name of this function in /queue, as the scaler of the KEDA HTTP add-on knows it: NAMESPACE/NAME."`
 	Proxy  proxySettings `embed:""`
 }
 
@@ -70,11 +71,16 @@ type logSettings struct {
 	Format string `allowed:"json,text" help:"Log format on standard error: json or text."`
 }
 
-// queueSettings mirrors queue.Config.
+// queueSettings become queue.Config, and what proxy needs to tell requests apart.
 type queueSettings struct {
-	Limit   int           `help:"Requests that run at once; 0 means no limit."`
-	Depth   int           `help:"Requests that may wait for their turn; more are refused with 503."`
-	MaxWait time.Duration `help:"Longest wait for a turn before 503; 0 means no bound."`
+	Limit      int           `help:"Requests that run at once; 0 means no limit."`
+	Depth      int           `help:"Requests that may wait for their turn; more are refused with 503."`
+	MaxWait    time.Duration `help:"Longest wait for a turn before 503; 0 means no bound."`
+	Discipline string        `allowed:"fifo,adaptive" help:"Who is next: fifo is the one who came first; adaptive is fifo until the line stands, then who came last."`
+	Target     time.Duration `help:"With adaptive: wait of the first in line that is still good; 0 means the mean service time, at least 5ms."`
+	Adapt      bool          `help:"Find by the service times how many requests should run at once; queue-limit is the most."`
+	Classes    queueClasses  `placeholder:"CLASSES" help:"Classes of requests in order of priority: NAME=SHARE%[/KEEP%]:RULE;… where RULE is path:/PREFIX, header:NAME, header:NAME=VALUE or *. SHARE of the limit is guaranteed, of which KEEP is never lent."`
+	FairBy     fairness      `help:"Whose requests share their turns: off, client (by address) or header:NAME."`
 }
 
 // proxySettings mirrors proxy.Config.
@@ -97,6 +103,7 @@ type proxySettings struct {
 
 	Forwarded string `allowed:"append,replace,off" group:"Requests" help:"X-Forwarded-* and Forwarded fields of the client: append to them, replace them, or off to pass them unchanged."`
 	AccessLog bool   `group:"Logs" help:"One log record per request."`
+	Timing    bool   `name:"server-timing" group:"Requests" help:"Answers tell by Server-Timing how long they waited and ran."`
 
 	DrainDelay   time.Duration `group:"Stopping" help:"Goes on accepting this long after the stop signal, so that endpoints can notice."`
 	DrainTimeout time.Duration `group:"Stopping" help:"Then waits this long for requests to end."`
@@ -136,7 +143,8 @@ func defaults() *commands {
 		Listen: address{network: "tcp", address: ":8080"},
 		Admin:  address{network: "tcp", address: ":8081"},
 		Log:    logSettings{Level: "info", Format: "json"},
-		Queue:  queueSettings(queue.DefaultConfig()),
+		Queue:  newQueueSettings(queue.DefaultConfig()),
+		Scaler: "default/function",
 		Proxy:  proxySettings(proxy.DefaultConfig()),
 	}
 	serve := f

@@ -72,7 +72,26 @@ func notNegative(name string, d time.Duration) error {
 	return nil
 }
 
-func (s queueSettings) config() queue.Config { return queue.Config(s) }
+// lanesOfKeys is how many lines of a class take turns when requests have keys.
+const lanesOfKeys = 64
+
+func (s queueSettings) config() queue.Config {
+	c := queue.Config{
+		Limit: s.Limit, Depth: s.Depth, MaxWait: s.MaxWait, Discipline: s.Discipline, Target: s.Target, Adapt: s.Adapt,
+	}
+	for _, class := range s.Classes {
+		c.Classes = append(c.Classes, class.Class)
+	}
+	if s.FairBy != (fairness{}) {
+		c.Lanes = lanesOfKeys
+	}
+	return c
+}
+
+func newQueueSettings(c queue.Config) queueSettings {
+	return queueSettings{Limit: c.Limit, Depth: c.Depth, MaxWait: c.MaxWait, Discipline: c.Discipline, Target: c.Target, Adapt: c.Adapt}
+}
+
 func (s proxySettings) config() proxy.Config { return proxy.Config(s) }
 
 // newWorkerSettings takes the defaults of the package. The most workers stay automatic until the CPU quota is known.

@@ -59,7 +59,7 @@ func newParser(name, description string, grammar any, env environment, stdout io
 		kong.PostBuild(p.takeDefaults),
 	}
 	types := []reflect.Type{
-		durationType, reflect.TypeFor[address](), reflect.TypeFor[upstream](), reflect.TypeFor[readyProbe](),
+		durationType, reflect.TypeFor[address](), reflect.TypeFor[upstream](), reflect.TypeFor[readyProbe](), reflect.TypeFor[queueClasses](), reflect.TypeFor[fairness](),
 		reflect.TypeFor[poolSize](), reflect.TypeFor[handler](), reflect.TypeFor[probeURL](),
 	}
 	for _, t := range types {

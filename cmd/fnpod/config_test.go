@@ -260,6 +260,20 @@ func TestTextValues(t *testing.T) {
 			[]string{"", "0", "-1", "two", "99999999999"},
 		},
 		{
+			"classes", func() textValue { return new(queueClasses) },
+			map[string]string{
+				"":                            "",
+				"gold=50%:header:X-Plan=gold": "gold=50%:header:X-Plan=gold;rest=0%:*",
+				"a=12.5%/50%:path:/api/; b=0%:header:X; c=10%:*": "a=12.5%/50%:path:/api/;b=0%:header:X;c=10%:*",
+			},
+			[]string{"a", "a=5", "a=5%", "=5%:*", "a=5:*", "a=101%:*", "a=-1%:*", "a=NaN%:*", "a=5%/x:*", "a=5%:path:x", "a=5%:header:", "a=5%:header:a b", "a=5%:x:y", "a=60%:path:/a;b=60%:*", "a=5%:*;"},
+		},
+		{
+			"fairness", func() textValue { return new(fairness) },
+			map[string]string{"off": "off", "client": "client", "header:X-User": "header:X-User"},
+			[]string{"", "on", "header:", "header:a b", "Client"},
+		},
+		{
 			"handler", func() textValue { return new(handler) },
 			map[string]string{file: file, file + ":main": file + ":main"},
 			[]string{"", ":f", file + ":", file + "x", "/", "/:f", "/etc/passwd"},

@@ -16,8 +16,15 @@ import (
 // keep starts what runs from before the first request until after the last: the admin port and the duties of a
 // process that has children.
 func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
+	g.Go(func() error {
+		p.meter.Run(ctx)
+		return nil
+	})
 	if admin != nil {
-		server := &metrics.Server{Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log}
+		server := &metrics.Server{
+			Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log,
+			Pages: map[string]func() any{"/signals": p.signals, "/queue": p.concurrency},
+		}
 		g.Go(func() error { return server.Run(ctx, admin) })
 	}
 	g.Go(func() error {

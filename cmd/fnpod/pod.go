@@ -46,6 +46,7 @@ type pod struct {
 
 	metrics  *metrics.Set
 	queue    *queue.Queue
+	meter    *queue.Meter
 	server   *proxy.Server
 	started  time.Time
 	draining atomic.Bool
@@ -111,6 +112,7 @@ func tuneProcessors(log *slog.Logger) {
 func (p *pod) open() error {
 	p.metrics = metrics.New(runtime.GOMAXPROCS(0))
 	p.queue = queue.New(p.settings.Queue.config())
+	p.meter = queue.NewMeter(p.queue)
 	var nonce [4]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("read random bytes: %w", err)
@@ -118,6 +120,7 @@ func (p *pod) open() error {
 	server, err := proxy.New(proxy.Parts{
 		Config: p.settings.Proxy.config(), Queue: p.queue, Backend: p.function, Metrics: p.metrics,
 		Log: p.log, Nonce: hex.EncodeToString(nonce[:]), Statuses: p.statuses,
+		Classes: p.settings.Queue.Classes.rules(), Fairness: proxy.Fairness(p.settings.Queue.FairBy),
 	})
 	p.server = server
 	p.series()

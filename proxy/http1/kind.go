@@ -31,6 +31,9 @@ const (
 	Date
 	Server
 	RetryAfter
+	XTimeout
+	FnDeadline
+	CEExpiryTime
 	Underscore
 	kinds // number of kinds, at most 32 (see head.seen)
 )
@@ -59,6 +62,9 @@ var kindNames = [kinds]string{
 	Date:               "date",
 	Server:             "server",
 	RetryAfter:         "retry-after",
+	XTimeout:           "x-timeout",
+	FnDeadline:         "fn-deadline",
+	CEExpiryTime:       "ce-expirytime",
 }
 
 // Sets of kinds, one bit each.

@@ -39,6 +39,9 @@ func (r *Request) Parse(b []byte, l Limits) (n int, err error) {
 	return n, nil
 }
 
+// Has reports whether a field of the kind is there.
+func (r *Request) Has(k Kind) bool { return r.head.has(1 << k) }
+
 // refuse turns what a scan ended with into what Parse returns.
 func refuse(e *Error, full bool, tooLarge *Error) (int, error) {
 	switch {
