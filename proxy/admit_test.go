@@ -1,7 +1,13 @@
 package proxy_test
 
 import (
+	"bytes"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,4 +55,47 @@ func TestL6ConnectionsHaveALimit(t *testing.T) {
 		}
 		eventually(t, func() bool { return p.dial().get("/").code == 200 }, "those that have become idle make room")
 	})
+}
+
+// exhausted is a listener that fails for a while when failing is full.
+type exhausted struct {
+	net.Listener
+	failing chan error
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	select {
+	case err := <-l.failing:
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+	default:
+		return l.Listener.Accept()
+	}
+}
+
+// L11: accepting goes on after errors that pass; meanwhile idle connections make
+// room, and the log is told once.
+func TestL11AcceptErrorsAreWaitedOut(t *testing.T) {
+	failing := make(chan error, 100)
+	var log bytes.Buffer
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		x.Respond(200, 0)
+		return x.Finish()
+	})
+	p := newPod(t, b, func(s *setup) {
+		s.Listener = func(l net.Listener) net.Listener { return &exhausted{l, failing} }
+		s.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	idle := p.dial()
+	require.Equal(t, 200, idle.get("/").code)
+	eventually(t, func() bool { return answered(p.metrics.Requests()) == 1 }, "idle, and not only answered")
+	errs := []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED}
+	for _, err := range errs {
+		failing <- err
+	}
+	require.Equal(t, 200, p.dial().get("/").code) // accept was waiting before the errors came
+	idle.requireEnd()
+	require.Equal(t, 200, p.dial().get("/").code)
+	require.Equal(t, len(errs), p.count("fnpod_accept_errors_total"))
+	require.NoError(t, p.stop())
+	require.Equal(t, 1, strings.Count(log.String(), "cannot accept"), log.String())
 }

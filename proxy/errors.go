@@ -67,6 +67,7 @@ var statuses = []Status{
 	{Err: errBodyTimeout, Code: 408, Label: "timeout_body", Reject: metrics.RejectTimeoutBody},
 	{Err: errBodyTooLarge, Code: 413, Label: "body_size", Reject: metrics.RejectBodySize},
 	{Err: errCut, Code: 400, Label: "cut", Reject: metrics.RejectCut},
+	{Err: errNoRoom, Code: 503, Label: "conn_limit", Reject: metrics.RejectConnLimit, RetryAfter: true},
 	{Err: errConnect, Code: 502, Label: "connect", Upstream: metrics.UpstreamConnect, RetryAfter: true},
 	{Err: errEarlyClose, Code: 502, Label: "early_close", Upstream: metrics.UpstreamEarlyClose},
 	{Err: errReset, Code: 502, Label: "reset", Upstream: metrics.UpstreamReset},

@@ -40,6 +40,7 @@ type setup struct {
 	Fairness proxy.Fairness
 	Log      *slog.Logger
 	Network  string // "tcp", "tcp6" or "unix"
+	Listener func(net.Listener) net.Listener
 }
 
 // pod is a Server that runs.
@@ -74,6 +75,9 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 	p.address = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
+	if s.Listener != nil {
+		ln = s.Listener(ln)
+	}
 	go func() { p.ended <- server.Run(ctx, ln) }()
 	t.Cleanup(func() {
 		require.NoError(t, p.stop())

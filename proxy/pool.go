@@ -97,6 +97,12 @@ func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
 		}
 		return nil, cause
 	}
+	if !x.c.srv.roomFor(nc, err) {
+		if err == nil {
+			_ = nc.Close()
+		}
+		return nil, errNoRoom
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}

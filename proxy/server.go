@@ -65,6 +65,8 @@ type Server struct {
 	draining    atomic.Bool
 	idleTimeout atomic.Int64 // nanoseconds; shorter while draining
 	most        int          // connections
+	descriptors int          // from this number on they are not for connections
+	complained  atomic.Int64 // when the log was told that accepting fails, on our clock
 	hurry       chan struct{}
 	hurryOnce   sync.Once
 }
@@ -87,6 +89,7 @@ func New(p Parts) (*Server, error) {
 	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
 	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
 	s.faults.log, s.http2.srv = p.Log, s
+	s.descriptors = mostDescriptors()
 	if s.most = p.Config.Connections; s.most == 0 {
 		s.most = mostConnections()
 	}
@@ -172,21 +175,9 @@ func (s *Server) accept(l net.Listener, secure *tls.Config) error {
 		if !passing(err) {
 			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
 		}
-		if pause == 0 {
-			s.log.Warn("cannot accept connections for now", "err", err)
-		}
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		pause = s.cannotAccept(err, pause)
 		s.wait(pause)
 	}
-}
-
-func passing(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // start serves one connection in a goroutine of its own.
@@ -202,7 +193,7 @@ func (s *Server) start(nc net.Conn, secure *tls.Config) {
 		_ = nc.Close()
 		return
 	}
-	if !s.admit(nc, int(s.open.Add(1))) {
+	if !s.admit(nc, raw, int(s.open.Add(1))) {
 		s.open.Add(-1)
 		_ = nc.Close()
 		return

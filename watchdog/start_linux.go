@@ -42,12 +42,15 @@ func Start(c Config) (*Process, error) {
 // fork starts the program and the readers of its output, sets p.pid and
 // returns a pidfd, -1 where the kernel has none.
 func (p *Process) fork(c Config) (int, error) {
+	null, err := nullInput()
+	if err == nil {
+		err = roomToStart(null)
+	}
+	if err != nil {
+		return -1, err
+	}
 	stdin := c.Stdin
 	if stdin == nil {
-		null, err := nullInput()
-		if err != nil {
-			return -1, err
-		}
 		stdin = null
 	}
 	files := make([]uintptr, 0, 8)

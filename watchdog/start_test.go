@@ -130,3 +130,23 @@ func TestExitIsShownLikeAShellDoes(t *testing.T) {
 		require.Equal(t, tt.status, tt.exit.Status(), tt.text)
 	}
 }
+
+// L12: a process that would take the last descriptors is not started.
+func TestL12TheLastDescriptorsAreNotForProcesses(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer null.Close()
+	_ = output(t, program(t, "print", "x")) // what is opened once is open
+	next, err := unix.FcntlInt(null.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(next))
+	t.Cleanup(func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) })
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(next + 8), Max: limit.Max}))
+	_, err = watchdog.Start(program(t, "print", "x"))
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.True(t, watchdog.Transient(err))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	require.Equal(t, []string{"x"}, output(t, program(t, "print", "x")))
+}

@@ -98,7 +98,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if !transient(err) {
+		if !Transient(err) {
 			if err = s.judge(&b, healthy, err); err != nil {
 				return err
 			}
@@ -110,10 +110,15 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	}
 }
 
-// transient reports that the system lacked the means to start a process,
-// which says nothing about the function.
-func transient(err error) bool {
-	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)
+// Transient reports that the system lacked the means to start a process, which
+// says nothing about the function (rule W16).
+func Transient(err error) bool {
+	for _, e := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // judge returns nil if the function is to be started again after err.

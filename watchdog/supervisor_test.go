@@ -208,7 +208,7 @@ func TestReadyAsSoonAsTheProbePasses(t *testing.T) {
 }
 
 func TestW16LackOfMeansNeverEndsUs(t *testing.T) {
-	for _, lack := range []error{syscall.EAGAIN, syscall.ENOMEM} {
+	for _, lack := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &watchdog.Supervisor{ExitWithChild: true}
 			tries := 0

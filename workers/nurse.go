@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/fnpod/fnpod/watchdog"
 )
 
 // healthyLife is how long a worker has to live, without a request, for its end
@@ -123,7 +125,7 @@ func (p *Pool) startFailed(w *worker, err error) {
 		init.Type, init.Message = "Exec", err.Error()
 	}
 	p.initError = init
-	if !p.wasReady {
+	if !p.wasReady && !watchdog.Transient(err) {
 		select {
 		case p.fatal <- init:
 		default: // one is enough

@@ -452,3 +452,19 @@ func stopped(t testing.TB, pid string) bool {
 	}
 	return true
 }
+
+// W16, L12: want of descriptors is no fault of the function: the pool waits.
+func TestW16LackOfMeansAtTheStartIsWaitedOut(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	t.Cleanup(func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)) })
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 10, Max: limit.Max}))
+	p := run(t, config(t, "good"))
+	p.settled(t, "several tries", func(s workers.Stats) bool { return s.Failures >= 5 })
+	err := p.Do(newExchange("/hello"))
+	require.ErrorIs(t, err, workers.ErrNotReady, "refused, not kept waiting")
+	require.ErrorIs(t, p.Health(), workers.ErrNotReady)
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	<-p.Ready()
+	require.Equal(t, "hello", p.get(t, "/hello"))
+}
