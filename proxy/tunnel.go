@@ -90,6 +90,8 @@ func (x *Exchange) openTunnel(u *upstream, rest []byte) error {
 	if err := x.c.guard.startTunnel(t, c.srv.now()); err != nil {
 		return err
 	}
+	c.shard.Tunnels.Add(1)
+	defer c.shard.Tunnels.Add(-1)
 	if err := x.switchProtocols(); err != nil {
 		return err
 	}
@@ -120,9 +122,6 @@ func (x *Exchange) switchProtocols() error {
 
 // run moves bytes until both sides have ended, first those that have been read already.
 func (t *tunnel) run(fromClient, fromFunction []byte) {
-	shard := t.c.shard
-	shard.Tunnels.Add(1)
-	defer shard.Tunnels.Add(-1)
 	go func() {
 		defer close(t.done)
 		t.down.run(fromFunction)
