@@ -54,6 +54,7 @@ var direct = map[string]struct {
 	"golang.org/x/sys":                        {"epoll, pidfd, memfd and friends", []string{"proxy", "watchdog", "workers", "metrics", "cmd/fnpod"}},
 	"github.com/HdrHistogram/hdrhistogram-go": {"latencies in benchmarks", []string{"bench", "cmd/fnpod-bench"}},
 	"github.com/stretchr/testify":             {"tests alone", nil},
+	"github.com/coder/websocket":              {"tests alone: a WebSocket client and server that are not ours", nil},
 }
 
 // file is one Go file of the repository.
@@ -204,7 +205,7 @@ func TestBinaryLinksOnlyWhatIsListed(t *testing.T) {
 		_, isDirect := direct[m]
 		_, isLinked := linked[m]
 		require.True(t, isDirect || isLinked, "the binary links %s: add it to arch_test.go with the reason", m)
-		require.False(t, m == "github.com/stretchr/testify" || strings.Contains(m, "HdrHistogram"), "the binary links %s, which is for tests", m)
+		require.NotContains(t, []string{"github.com/stretchr/testify", "github.com/coder/websocket", "github.com/HdrHistogram/hdrhistogram-go"}, m, "the binary links %s, which is for tests", m)
 	}
 }
 

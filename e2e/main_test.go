@@ -26,7 +26,12 @@ import (
 // binary is fnpod, built once with the race detector.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(webSocketEcho); address != "" {
+		os.Exit(serveWebSockets(address))
+	}
+	os.Exit(build(m))
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "fnpod-e2e")
