@@ -53,6 +53,7 @@ var direct = map[string]struct {
 	"golang.org/x/sync":                       {"errgroup", []string{"cmd/fnpod"}},
 	"golang.org/x/sys":                        {"epoll, pidfd, memfd and friends", []string{"proxy", "watchdog", "workers", "metrics", "cmd/fnpod"}},
 	"github.com/HdrHistogram/hdrhistogram-go": {"latencies in benchmarks", []string{"bench", "cmd/fnpod-bench"}},
+	"gonum.org/v1/plot":                       {"plots of benchmarks", []string{"bench", "cmd/fnpod-bench"}},
 	"github.com/stretchr/testify":             {"tests alone", nil},
 	"github.com/coder/websocket":              {"tests alone: a WebSocket client and server that are not ours", nil},
 }

@@ -31,6 +31,7 @@ import (
 type grammar struct {
 	Proxy     proxyCmd     `cmd:"" help:"Processor time, throughput and latency of fnpod and nginx before a small server."`
 	Workers   workersCmd   `cmd:"" help:"HTTP requests to warm Python workers."`
+	Overload  overloadCmd  `cmd:"" help:"More requests than the function can do: who is answered in time."`
 	Syscalls  syscallsCmd  `cmd:"" help:"System calls per request; needs perf and the right to trace."`
 	Footprint footprintCmd `cmd:"" help:"Size of the binary, memory, time from exec to the first answer."`
 	Function  functionCmd  `cmd:"" hidden:"" help:"The server behind the proxies."`
