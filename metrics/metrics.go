@@ -124,7 +124,7 @@ var table = [...]series{
 
 	UpstreamConnections: {"fnpod_upstream_connections", gauge, "connections", []label{{"state", []string{"idle", "busy"}}}, "Connections to the function, by state."},
 
-	Workers:         {"fnpod_workers", gauge, "workers", []label{{"state", []string{"starting", "idle", "busy", "stopping"}}}, "Warm workers, by state."},
+	Workers:         {"fnpod_workers", gauge, "workers", []label{{"state", []string{"starting", "idle", "busy", "stopping", "stuck"}}}, "Warm workers, by state. One that is stuck was killed and does not end; it keeps its place."},
 	WorkersLimit:    {"fnpod_workers_limit", gauge, "workers", nil, "Most workers that may exist."},
 	WorkerStarts:    {"fnpod_worker_starts_total", counter, "workers", nil, "Workers started."},
 	WorkerDeaths:    {"fnpod_worker_deaths_total", counter, "workers", []label{{"reason", []string{"exited", "signaled", "oom", "timeout", "canceled", "protocol", "start"}}}, "Workers lost: ended by themselves, by a foreign signal or for want of memory; killed because a time-out struck, the request was given up or the protocol was broken; failed to start."},

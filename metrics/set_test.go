@@ -63,7 +63,7 @@ func complete() *metrics.Set {
 	} {
 		s.Func(id, func() float64 { return float64(id) })
 	}
-	for _, state := range []string{"starting", "idle", "busy", "stopping"} {
+	for _, state := range []string{"starting", "idle", "busy", "stopping", "stuck"} {
 		s.Func(metrics.Workers, one, state)
 	}
 	for _, state := range []string{"idle", "busy"} {

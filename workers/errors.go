@@ -10,6 +10,8 @@ import (
 var (
 	// ErrDied means that the worker ended before its answer did.
 	ErrDied = errors.New("workers: worker died")
+	// ErrMemory means that the kernel killed the worker because memory ran out.
+	ErrMemory = errors.New("workers: worker was killed for want of memory")
 	// ErrProtocol means that the worker broke the protocol and was killed.
 	ErrProtocol = errors.New("workers: worker broke the protocol")
 	// ErrTimeout means that the request's deadline or the run limit passed.

@@ -72,4 +72,7 @@ func (l *limit) fire() {
 	}
 }
 
+// reached reports whether the limit has struck.
+func (l *limit) reached() bool { return l.at.Load() == struck }
+
 func (l *limit) stop() { l.timer.Stop() }

@@ -107,7 +107,7 @@ func (p *Pool) await(x Exchange, t *ticket) (*worker, error) {
 	switch {
 	case cause != nil:
 		if w != nil {
-			p.release(w)
+			p.release(w, false)
 		}
 		return nil, cause
 	case w == nil && err == nil:

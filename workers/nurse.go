@@ -3,14 +3,19 @@ package workers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
 )
 
-// healthyLife is how long a worker has to live, without a request, for its end
-// not to count as a failed start.
+// healthyLife is how long a worker has to live, without having seen a request to
+// its end, for its own end not to count as a failed start (rule W7).
 const healthyLife = 10 * time.Second
+
+// fastLife is how long it has to live for its end in its first request to be laid
+// to the request, and not to the function.
+const fastLife = time.Second
 
 // nurse sees one worker through from its start to its end.
 func (p *Pool) nurse(ctx context.Context, w *worker) {
@@ -63,6 +68,9 @@ func (p *Pool) joined(w *worker) {
 func (p *Pool) gone(ctx context.Context, w *worker, err error) {
 	p.mu.Lock()
 	delete(p.workers, w)
+	if w.stuck {
+		p.stuck--
+	}
 	p.removeIdle(w)
 	if next := w.successor; next != nil {
 		w.successor, next.replaces = nil, nil
@@ -101,21 +109,29 @@ func (p *Pool) judge(ctx context.Context, w *worker, err error) {
 		return
 	}
 	r := w.reasonOfDeath()
-	if r == ReasonSignaled && p.oom.next() {
-		r = ReasonOOM
-	}
 	p.stats.Ends[r]++
 	if r >= ReasonIdle {
 		w.log.Info("worker stopped", "pid", w.proc.Pid(), "reason", r.String())
 		return
 	}
-	w.log.Warn("worker died", "pid", w.proc.Pid(), "reason", r.String(), "exit", w.proc.Exit().String(),
-		"request_id", w.request.get(), "requests", w.served)
-	if w.served > 0 || time.Since(w.born) >= healthyLife {
+	facts := []any{"pid", w.proc.Pid(), "reason", r.String(), "exit", w.proc.Exit().String(), "requests", w.served}
+	if id := w.request.inFlight(); id != "" {
+		facts = append(facts, "request_id", id)
+	}
+	w.log.Warn("worker died", facts...)
+	life := time.Since(w.born)
+	switch {
+	case w.proven || life >= healthyLife:
 		p.failures, p.notBefore = 0, 0
 		return
+	case w.served > 0 && life >= fastLife: // the request is to blame
+		return
 	}
+	p.initError = &InitError{Type: "Exited", Message: fmt.Sprintf("%v before it had answered anything", w.proc.Exit())}
 	p.backOff()
+	if err := p.hopeless(); err != nil {
+		p.dismissLine(err)
+	}
 }
 
 // startFailed handles a start that led to nothing. It needs mu.

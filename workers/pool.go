@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fnpod/fnpod/watchdog"
 )
 
 // Pool keeps workers ready and gives each request to one of them. Do and the
@@ -21,9 +23,11 @@ type Pool struct {
 	kick  chan struct{} // makes Run look at what is to do
 	fatal chan error    // the function does not start: Run ends
 
-	command command
-	nurses  sync.WaitGroup
-	oom     oomCounter // used by nurses under mu
+	command  command
+	nurses   sync.WaitGroup
+	end      func(*watchdog.Process) // Kill; tests replace it
+	oom      oomCounter              // used under mu
+	oomFiles []string                // the first that is there counts for oom
 
 	mu        sync.Mutex
 	workers   map[*worker]struct{} // guarded by mu: all whose process is not gone
@@ -35,6 +39,7 @@ type Pool struct {
 	failures  int                  // guarded by mu: starts in a row that led to nothing
 	notBefore int64                // guarded by mu: next start
 	initError *InitError           // guarded by mu: of the last start; nil if it worked
+	stuck     int                  // guarded by mu: workers that were killed and do not end
 	closed    error                // guarded by mu: why there are no workers any more
 	stats     Stats                // guarded by mu: only the counters
 }
@@ -46,13 +51,15 @@ func New(c Config) *Pool {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Pool{
-		cfg:     c,
-		log:     log,
-		base:    time.Now(),
-		ready:   make(chan struct{}),
-		kick:    make(chan struct{}, 1),
-		fatal:   make(chan error, 1),
-		workers: make(map[*worker]struct{}),
+		cfg:      c,
+		log:      log,
+		base:     time.Now(),
+		ready:    make(chan struct{}),
+		kick:     make(chan struct{}, 1),
+		fatal:    make(chan error, 1),
+		workers:  make(map[*worker]struct{}),
+		end:      (*watchdog.Process).Kill,
+		oomFiles: ownOOMFiles(),
 	}
 }
 
@@ -68,7 +75,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer cancel()
 	err := p.command.prepare(ctx, &p.cfg, p.log)
 	if err == nil {
-		p.oom.next()
+		p.oom.begin(p.oomFiles)
 		err = p.keep(ctx)
 	}
 	cancel()
@@ -147,6 +154,9 @@ func (p *Pool) Health() error {
 			return nil
 		}
 	}
+	if err := p.hopeless(); err != nil {
+		return err
+	}
 	switch {
 	case p.initError != nil:
 		return fmt.Errorf("%w: %w", ErrNotReady, p.initError)
@@ -188,9 +198,11 @@ func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 		}
 		if !whole { // a panic: nobody knows where the conversation stands
 			w.kill(ReasonCanceled)
+			w.awaitDeath(deathTime)
 		}
+		through := w.call.over
 		w.call = call{}
-		p.release(w)
+		p.release(w, through)
 	}()
 	again, err = w.serve(x)
 	whole = true
@@ -238,13 +250,17 @@ func (p *Pool) hopeless() error {
 	if p.closed != nil {
 		return p.closed
 	}
-	if p.failures < failuresToGiveUp || p.initError == nil {
+	failing := p.failures >= failuresToGiveUp && p.initError != nil
+	if !failing && p.stuck < p.cfg.Max {
 		return nil
 	}
 	for w := range p.workers {
 		if w.state == idle || w.state == busy {
 			return nil
 		}
+	}
+	if !failing {
+		return fmt.Errorf("%w: %d workers were killed and do not end", ErrNotReady, p.stuck)
 	}
 	return fmt.Errorf("%w: %w", ErrNotReady, p.initError)
 }
@@ -258,11 +274,12 @@ func (p *Pool) engage(w *worker) {
 	p.stats.Requests++
 }
 
-// release takes w back from a request.
-func (p *Pool) release(w *worker) {
+// release takes w back from a request; through tells that it has seen it to the end.
+func (p *Pool) release(w *worker, through bool) {
 	now := p.now()
 	p.mu.Lock()
 	w.owners--
+	w.proven = w.proven || through
 	if w.state == busy && w.fit() {
 		w.idleSince, w.spent = now, now
 		p.place(w)

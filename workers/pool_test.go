@@ -82,12 +82,15 @@ func config(t testing.TB, mode string) workers.Config {
 	return c
 }
 
-func run(t testing.TB, c workers.Config) *pool {
+func run(t testing.TB, c workers.Config, change ...func(*workers.Pool)) *pool {
 	t.Helper()
 	l := new(logs)
 	c.Log = slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	require.NoError(t, c.Validate())
 	p := &pool{Pool: workers.New(c), logs: l, end: make(chan error, 1)}
+	for _, f := range change {
+		f(p.Pool)
+	}
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
 	go func() { p.end <- p.Run(ctx) }()
@@ -101,13 +104,13 @@ func run(t testing.TB, c workers.Config) *pool {
 
 func (p *pool) busyOrAlive() int {
 	s := p.Stats()
-	return s.Starting + s.Idle + s.Busy + s.Leaving
+	return s.Starting + s.Idle + s.Busy + s.Leaving + s.Stuck
 }
 
 // running waits until the first worker is ready.
-func running(t testing.TB, c workers.Config) *pool {
+func running(t testing.TB, c workers.Config, change ...func(*workers.Pool)) *pool {
 	t.Helper()
-	p := run(t, c)
+	p := run(t, c, change...)
 	select {
 	case <-p.Ready():
 	case err := <-p.end:
@@ -311,6 +314,7 @@ func TestLaterInitErrorsAreRetriedWithPauses(t *testing.T) {
 	c := config(t, "init-error-later")
 	c.Env = append(c.Env, "FNPOD_TEST_MARK="+t.TempDir()+"/mark")
 	p := running(t, c)
+	require.Equal(t, "hello", p.get(t, "/hello"))
 	require.ErrorIs(t, p.Do(newExchange("/exit?1")), workers.ErrDied)
 	p.settled(t, "several failures", func(s workers.Stats) bool { return s.Failures >= 2 })
 	require.ErrorIs(t, p.Health(), workers.ErrNotReady)

@@ -77,6 +77,7 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 		log:      p.log.With("worker", p.numbers),
 		owners:   1,
 		replaces: replaces,
+		reason:   Reasons,
 		retire:   make(chan struct{}),
 	}
 	w.lifetime = lifetime(p.cfg.MaxRequests)

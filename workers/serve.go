@@ -65,15 +65,18 @@ func (w *worker) serve(x Exchange) (again bool, err error) {
 	cause := x.OnInterrupt(nil)
 	switch {
 	case err == nil:
+		w.request.landed()
 		w.settle()
 		return false, nil
 	case !w.call.begun:
+		w.request.landed()
 		w.settle()
 		if cause != nil {
 			err = cause
 		}
 		return false, err
 	case w.call.over:
+		w.request.landed()
 		w.settle()
 		return false, err
 	}
@@ -114,6 +117,9 @@ func (w *worker) turn() error {
 	}
 	if err := w.park(); err != nil {
 		return err
+	}
+	if w.limit.reached() {
+		return errOverdue
 	}
 	if w.interrupted.Load() && w.call.cause == nil {
 		return w.interrupt()

@@ -15,8 +15,11 @@ const (
 	// descendant that holds its output delays the news by a quarter of a second.
 	closeTime = 500 * time.Millisecond
 	// deathTime is how long a request waits for the end of its worker.
-	deathTime = 2 * time.Second
+	deathTime = time.Second
 )
+
+// errOverdue ends the wait for a worker whose limit has struck.
+var errOverdue = errors.New("workers: limit reached")
 
 // settle ends a request that the worker is through with: it has to have read what
 // was being written to it, and to have said nothing more.
@@ -55,7 +58,25 @@ func (w *worker) broken(err error) {
 		return
 	}
 	w.kill(ReasonProtocol)
-	w.awaitDeath(deathTime)
+	if !w.awaitDeath(deathTime) {
+		w.pool.quarantine(w)
+	}
+}
+
+// quarantine takes notice of a worker that the kernel does not let die (rule W10).
+// It keeps its place in the pool until it is gone.
+func (p *Pool) quarantine(w *worker) {
+	w.log.Error("worker was killed and does not end", "pid", w.proc.Pid(), "request_id", w.request.get())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, there := p.workers[w]; !there || w.stuck {
+		return
+	}
+	w.stuck = true
+	p.stuck++
+	if err := p.hopeless(); err != nil {
+		p.dismissLine(err)
+	}
 }
 
 // awaitDeath waits for the end of the process.
@@ -93,9 +114,22 @@ func (w *worker) lost(err, cause error) (again bool, _ error) {
 			err = fmt.Errorf("%w: it closed its pipe", ErrProtocol)
 		}
 	default:
-		err = fmt.Errorf("%w: %v", ErrDied, w.proc.Exit())
+		err = w.died()
 	}
 	return w.unseen(), err
+}
+
+// died describes the end of a dead worker that was not ours.
+func (w *worker) died() error {
+	if !w.awaitDeath(0) {
+		return fmt.Errorf("%w: it was killed", ErrDied)
+	}
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	if w.reasonOfDeath() == ReasonOOM {
+		return fmt.Errorf("%w: %v", ErrMemory, w.proc.Exit())
+	}
+	return fmt.Errorf("%w: %v", ErrDied, w.proc.Exit())
 }
 
 // unseen reports whether the worker, which is dead, has not read any of the

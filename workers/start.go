@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -94,7 +95,7 @@ func (w *worker) greet() error {
 			}
 		case f.typ == typeReady && hello:
 			w.log.Info("worker ready", "pid", w.proc.Pid(), "start", time.Since(w.born).Round(time.Microsecond).String(),
-				"init_ms", lookup(f.meta, "init_ms"))
+				"init_ms", initTime(f.meta))
 			return nil
 		case f.typ == typeInitError:
 			return &InitError{Type: lookup(f.meta, "type"), Message: lookup(f.meta, "message"), Traceback: string(f.body)}
@@ -102,6 +103,16 @@ func (w *worker) greet() error {
 			return fmt.Errorf("%w: frame of type %#02x before READY", ErrProtocol, uint8(f.typ))
 		}
 	}
+}
+
+// initTime is what the wrapper tells of the time it took to load the function, in
+// milliseconds; -1 if that is no number.
+func initTime(meta []byte) int {
+	n, err := strconv.Atoi(lookup(meta, "init_ms"))
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // stillborn ends a process that did not become ready and says why.

@@ -6,6 +6,7 @@ type Stats struct {
 	Idle     int // workers that wait for a request
 	Busy     int // workers that run one
 	Leaving  int // workers that were told to end, or were killed, and are not gone yet
+	Stuck    int // workers that were killed and do not end; none of the others
 	Waiting  int // requests that wait for a worker
 
 	Starts   uint64          // processes started
@@ -23,6 +24,10 @@ func (p *Pool) Stats() Stats {
 	s := p.stats
 	s.Waiting = p.line.n
 	for w := range p.workers {
+		if w.stuck {
+			s.Stuck++
+			continue
+		}
 		switch w.state {
 		case starting:
 			s.Starting++

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -67,6 +68,9 @@ type worker struct {
 	owners    int     // who still uses ch and lane: its nurse, a request
 	idleSince int64   // on the pool's clock
 	served    int     // requests
+	proven    bool    // it has seen a request to its end
+	stuck     bool    // it was killed and does not end
+	reason    Reason  // of its death; Reasons: not known yet
 	recycle   bool    // to be replaced
 	successor *worker // ready, waits for us to be idle
 	replaces  *worker // started as its successor
@@ -105,7 +109,7 @@ func (w *worker) Interrupt() {
 // kill ends the worker and its process group at once. The first reason stays.
 func (w *worker) kill(r Reason) {
 	w.killed.CompareAndSwap(0, int32(r)+1)
-	w.proc.Kill()
+	w.pool.end(w.proc)
 }
 
 // killReason returns why we killed the worker; Reasons if we did not.
@@ -116,15 +120,23 @@ func (w *worker) killReason() Reason {
 	return Reasons
 }
 
-// reasonOfDeath says why a dead worker ended.
+// reasonOfDeath says why a dead worker ended. It needs mu: who asks first finds
+// out whether the kernel was short of memory.
 func (w *worker) reasonOfDeath() Reason {
-	if r := w.killReason(); r != Reasons {
-		return r
+	if w.reason != Reasons {
+		return w.reason
 	}
-	if w.proc.Exit().Signal != 0 {
-		return ReasonSignaled
+	w.reason = w.killReason()
+	if w.reason == Reasons {
+		w.reason = ReasonExited
+		if s := w.proc.Exit().Signal; s != 0 {
+			w.reason = ReasonSignaled
+			if s == syscall.SIGKILL && w.pool.oom.next() {
+				w.reason = ReasonOOM
+			}
+		}
 	}
-	return ReasonExited
+	return w.reason
 }
 
 // fit reports whether the worker can run another request, as far as the goroutine
@@ -141,6 +153,7 @@ func (w *worker) overdue() {
 	default:
 		w.kill(ReasonTimeout)
 	}
+	w.ch.wake() // it need not die at once
 }
 
 // watch waits for the end of the process. Whoever talks to it is woken then, even
@@ -171,15 +184,33 @@ func (w *worker) bury() {
 // requestID is the id of the request in flight, or else of the last one: its
 // output may be read a little later than its answer.
 type requestID struct {
-	mu  sync.Mutex
-	n   int       // guarded by mu
-	buf [128]byte // guarded by mu
+	mu     sync.Mutex
+	n      int       // guarded by mu
+	buf    [128]byte // guarded by mu
+	flying bool      // guarded by mu: it is that of the request in flight
 }
 
 func (r *requestID) set(id string) {
 	r.mu.Lock()
-	r.n = copy(r.buf[:], id)
+	r.n, r.flying = copy(r.buf[:], id), true
 	r.mu.Unlock()
+}
+
+// landed tells that the worker is through with the request.
+func (r *requestID) landed() {
+	r.mu.Lock()
+	r.flying = false
+	r.mu.Unlock()
+}
+
+// inFlight returns the id of the request in flight; empty: there is none.
+func (r *requestID) inFlight() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.flying {
+		return ""
+	}
+	return string(r.buf[:r.n])
 }
 
 func (r *requestID) get() string {

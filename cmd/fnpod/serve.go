@@ -61,6 +61,7 @@ func (c *serveCmd) config(inv *invocation) (workers.Config, error) {
 // workerStatuses says how errors of the pool are answered.
 var workerStatuses = []proxy.Status{
 	{Err: errRaised, Code: 500, Label: "function_error"},
+	{Err: workers.ErrMemory, Code: 502, Label: "worker_oom", Upstream: metrics.UpstreamWorkerOOM},
 	{Err: workers.ErrDied, Code: 502, Label: "worker_exit", Upstream: metrics.UpstreamWorkerExit},
 	{Err: workers.ErrProtocol, Code: 502, Label: "worker_protocol", Upstream: metrics.UpstreamWorkerProtocol},
 	{Err: workers.ErrTimeout, Code: 504, Label: "timeout", Upstream: metrics.UpstreamTimeout},
@@ -133,6 +134,7 @@ func (f *workersFunction) Series(set *metrics.Set) {
 	gauge("idle", func(s workers.Stats) int { return s.Idle })
 	gauge("busy", func(s workers.Stats) int { return s.Busy })
 	gauge("stopping", func(s workers.Stats) int { return s.Leaving })
+	gauge("stuck", func(s workers.Stats) int { return s.Stuck })
 	set.Func(metrics.WorkersLimit, func() float64 { return float64(f.config.Max) })
 	set.Func(metrics.OutputDropped, func() float64 { return float64(f.pool.Stats().Dropped) })
 	set.Func(metrics.WorkerStarts, func() float64 { return float64(f.pool.Stats().Starts) })
@@ -152,7 +154,7 @@ func (f *workersFunction) Status() any {
 	return map[string]any{
 		"handler": f.config.Handler.String(), "language": f.config.Handler.Language(),
 		"min": f.config.Min, "max": f.config.Max,
-		"starting": s.Starting, "idle": s.Idle, "busy": s.Busy, "leaving": s.Leaving, "waiting": s.Waiting,
+		"starting": s.Starting, "idle": s.Idle, "busy": s.Busy, "leaving": s.Leaving, "stuck": s.Stuck, "waiting": s.Waiting,
 		"starts": s.Starts, "failures": s.Failures, "requests": s.Requests, "failed": s.Failed, "ends": ends,
 	}
 }
