@@ -104,20 +104,23 @@ func ofCodec(e *http1.Error) Status {
 // cut, so that the answer does not look whole (P11).
 func (x *Exchange) fail(err error) (keep bool) {
 	c := x.c
+	if errors.Is(err, ErrClientGone) {
+		if x.answer.committed {
+			c.abort()
+		}
+		return false
+	}
+	st := c.srv.statusOf(err)
+	if st.Upstream != 0 {
+		c.shard.UpstreamErrors[st.Upstream].Add(1)
+		c.srv.faults.report(x, st, err)
+	}
 	if x.answer.committed {
 		c.abort()
 		return false
 	}
-	if errors.Is(err, ErrClientGone) {
-		return false
-	}
-	st := c.srv.statusOf(err)
 	if st.Reject != 0 {
 		c.shard.Rejected[st.Reject].Add(1)
-	}
-	if st.Upstream != 0 {
-		c.shard.UpstreamErrors[st.Upstream].Add(1)
-		c.srv.faults.report(x, st, err)
 	}
 	if public, ok := errors.AsType[Public](err); ok {
 		st.text = public.Public()

@@ -118,6 +118,7 @@ func TestFaultsInsideTheAnswer(t *testing.T) {
 						require.Error(t, err, "nothing but a reset shows that a body is cut that ends with the connection")
 					}
 					p.waitAborted(1)
+					require.Equal(t, 1, p.count(nameFaults), "the fault has a name")
 				})
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -86,24 +87,42 @@ func TestP7AClientThatLeavesEndsItsRequest(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of a streamed answer ends the function's work.
-func TestAClientThatLeavesEndsAStream(t *testing.T) {
-	seen := make(chan struct{})
-	f := newFunction(t, "tcp", func(c *fconn) {
-		c.request()
-		c.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-		c.wait()
-		close(seen)
-	})
-	p := newPod(t, f.backend())
-	c := p.dial()
-	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	r := c.head("GET")
-	_, err := io.ReadFull(r.Body, make([]byte, 3))
-	require.NoError(t, err)
-	c.leave("close")
-	<-seen
-	p.waitAborted(1)
+// A client that leaves in the middle of an answer, or takes no more of it, ends the
+// function's work. Neither is the function's fault (P7, L4).
+func TestP7AClientThatLeavesEndsItsAnswer(t *testing.T) {
+	for _, test := range []struct{ name, head, piece string }{
+		{"chunked", "Transfer-Encoding: chunked", "8000\r\n" + string(pattern(0x8000)) + "\r\n"},
+		{"spliced", "Content-Length: 100000000", string(pattern(0x8000))},
+	} {
+		for _, how := range []string{"close", "reset", "stall"} {
+			t.Run(test.name+" "+how, func(t *testing.T) {
+				seen := make(chan struct{})
+				f := newFunction(t, "tcp", func(c *fconn) {
+					defer close(seen)
+					c.request()
+					c.write("HTTP/1.1 200 OK\r\n", test.head, "\r\n\r\n")
+					for range 1000 { // more than fits the sockets
+						if _, err := io.WriteString(c, test.piece); err != nil {
+							return
+						}
+					}
+					c.wait()
+				})
+				p := newPod(t, f.backend(), func(s *setup) { s.WriteTimeout = 100 * time.Millisecond })
+				c := p.dial()
+				c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+				r := c.head("GET")
+				_, err := io.ReadFull(r.Body, make([]byte, 3))
+				require.NoError(t, err)
+				if how != "stall" {
+					c.leave(how)
+				}
+				<-seen
+				p.waitGone(1)
+				require.Zero(t, p.count(nameFaults), "it is not the function's fault")
+			})
+		}
+	}
 }
 
 // A client that sends its last request and the end of its side at once gets its

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ func (x *Exchange) account(end int64, err error) {
 	switch {
 	case a.finished && !c.aborted:
 		c.shard.Answered[a.status/100].Add(1)
-	case c.aborted:
+	case c.aborted && !errors.Is(err, ErrClientGone):
 		c.shard.Aborted.Add(1)
 	default:
 		c.shard.ClientGone.Add(1)

@@ -63,15 +63,16 @@ func (x *Exchange) splice(u *upstream, n int64) (int64, error) {
 		err = errCutAnswer
 	}
 	if err != nil && !errors.Is(err, errCutAnswer) {
-		err = spliceFailed(err)
+		err = c.spliceFailed(err)
 	}
 	return moved, err
 }
 
-// spliceFailed tells whose end failed.
-func spliceFailed(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) && (op.Op == "write" || op.Op == "writeto") {
+// spliceFailed tells whose end failed. A splice does not say, so the client is
+// looked at: if it is still there, it was the function.
+func (c *conn) spliceFailed(err error) error {
+	there := false
+	if failed := c.raw.Control(func(fd uintptr) { there = connected(fd) }); failed != nil || !there {
 		return ErrClientGone
 	}
 	return fmt.Errorf("%w: %w", errCutAnswer, err)
