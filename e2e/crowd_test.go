@@ -155,7 +155,7 @@ func (m *member) note(c call, a reply, err error) {
 		m.mu.Lock()
 		m.labels[a.label]++
 		m.mu.Unlock()
-		if a.label == "queue_full" || a.label == "queue_timeout" {
+		if a.label == "queue_full" || a.label == "queue_timeout" || a.label == "not_ready" {
 			m.fates[c.id] = refused
 			time.Sleep(time.Duration(5+m.r.IntN(20)) * time.Millisecond) // as Retry-After asks
 		}

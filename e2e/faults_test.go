@@ -67,8 +67,7 @@ type era struct {
 
 func newFaulty(t *testing.T, to string) *faulty {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	ln := listen(t)
 	f := &faulty{ln: ln, to: to, era: &era{over: make(chan struct{})}}
 	f.heal()
 	f.work.Go(f.accept)

@@ -48,6 +48,29 @@ func build(m *testing.M) int {
 	return m.Run()
 }
 
+// plain is fnpod as it is shipped, for figures of memory and time; built when it is first asked for.
+var plain = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(filepath.Dir(binary), "plain")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "../cmd/fnpod")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// startPlain starts fnpod as it is shipped and waits until it is ready.
+func startPlain(t *testing.T, env []string, command string, args ...string) *pod {
+	t.Helper()
+	path, err := plain()
+	require.NoError(t, err)
+	p := prepare(t, env, command, args...)
+	p.cmd.Path = path
+	p.begin()
+	p.waitReady()
+	return p
+}
+
 // record is the log of a pod; it may be read while it is written.
 type record struct {
 	mu   sync.Mutex
@@ -140,10 +163,16 @@ func (p *pod) waitReady() {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	defer l.Close()
 	return l.Addr().String()
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
 }
 
 // ask is a GET; code 0 when there is no answer.

@@ -234,11 +234,7 @@ func (x *Exchange) readChunked(p []byte) (int, error) {
 // and holds the sender to minRate after the first ten seconds (rule L3).
 func (x *Exchange) readClient(p []byte) (int, error) {
 	c, b := x.c, &x.body
-	now := c.srv.now()
-	if b.started == 0 {
-		b.started = now
-	}
-	if d := now - b.started; d > int64(minRateAfter) && b.total*int64(time.Second) < minRate*(d-int64(minRateAfter)) {
+	if b.tooSlow(c.srv.now(), b.total) {
 		return 0, errBodyTimeout
 	}
 	if err := c.client.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
@@ -259,6 +255,15 @@ const (
 	minRate      = 512 // bytes per second
 	minRateAfter = 10 * time.Second
 )
+
+// tooSlow reports a sender of total bytes that is slower than minRate.
+func (b *requestBody) tooSlow(now, total int64) bool {
+	if b.started == 0 {
+		b.started = now
+	}
+	d := now - b.started
+	return d > int64(minRateAfter) && total*int64(time.Second) < minRate*(d-int64(minRateAfter))
+}
 
 func (x *Exchange) bodyFailed(err error) (int, error) {
 	var timeout net.Error

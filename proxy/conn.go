@@ -275,7 +275,11 @@ func (c *conn) needBody(x *Exchange) next {
 	if x.head+int(x.req.Length) > inSize {
 		return leaveRead
 	}
-	c.enter(phaseBody, c.srv.now()+int64(c.srv.cfg.BodyTimeout))
+	now := c.srv.now()
+	if x.body.tooSlow(now, int64(x.used-x.head)) {
+		return c.reject(x, errBodyTimeout)
+	}
+	c.enter(phaseBody, now+int64(c.srv.cfg.BodyTimeout))
 	return waitMore
 }
 

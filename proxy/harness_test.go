@@ -192,9 +192,9 @@ func (p *pod) waitFault(reason string, n int) {
 	eventually(p.t, func() bool { return p.count(nameFaults, reason) == n }, "upstream fault "+reason)
 }
 
-func (p *pod) waitGone(n int) {
+func (p *pod) waitGone() {
 	p.t.Helper()
-	eventually(p.t, func() bool { return int(p.metrics.Requests().ClientGone) == n }, "clients gone")
+	eventually(p.t, func() bool { return int(p.metrics.Requests().ClientGone) == 1 }, "client gone")
 }
 
 func (p *pod) waitAborted(n int) {

@@ -52,7 +52,7 @@ func TestP7AClientThatLeavesTheQueueIsNotServed(t *testing.T) {
 			p.waitQueue(1, 1)
 			second.leave(how)
 			p.waitQueue(1, 0)
-			p.waitGone(1)
+			p.waitGone()
 			close(release)
 			require.Equal(t, 200, first.receive("GET").code)
 		}
@@ -81,7 +81,7 @@ func TestP7AClientThatLeavesEndsItsRequest(t *testing.T) {
 				c.leave(how)
 				<-seen
 				p.waitQueue(0, 0)
-				p.waitGone(1)
+				p.waitGone()
 			})
 		}
 	}
@@ -118,7 +118,7 @@ func TestP7AClientThatLeavesEndsItsAnswer(t *testing.T) {
 					c.leave(how)
 				}
 				<-seen
-				p.waitGone(1)
+				p.waitGone()
 				require.Zero(t, p.count(nameFaults), "it is not the function's fault")
 			})
 		}

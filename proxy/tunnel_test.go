@@ -569,7 +569,7 @@ func TestP7AClientThatLeavesTheHandshakeIsGone(t *testing.T) {
 			p.waitQueue(1, 0)
 			c.leave(how)
 			<-seen
-			p.waitGone(1)
+			p.waitGone()
 			p.waitQueue(0, 0)
 		})
 	}

@@ -179,8 +179,8 @@ func frame(buf []byte, n int, chunked bool) []byte {
 const chunkRoom = 16
 
 // splice moves most of the rest of the body inside the kernel. A client that
-// sends nothing for BodyTimeout is given up, and so is a function that takes
-// nothing for AnswerTimeout.
+// sends nothing for BodyTimeout, or less than minRate, is given up, and so is a
+// function that takes nothing for AnswerTimeout.
 func (p *upload) splice() error {
 	x := p.x
 	function, ok := p.u.nc.(*net.TCPConn)
@@ -195,8 +195,13 @@ func (p *upload) splice() error {
 		return err
 	}
 	b := &x.body
-	for b.left > 0 {
-		if err := c.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
+	wait := min(c.srv.cfg.BodyTimeout, minRateAfter/5)
+	for heard := c.srv.now(); b.left > 0; {
+		if b.tooSlow(c.srv.now(), b.total) {
+			_, err := x.bodyFailed(errBodyTimeout)
+			return err
+		}
+		if err := c.setReadDeadline(wait); err != nil {
 			return err
 		}
 		if b.stopping.Load() {
@@ -207,8 +212,13 @@ func (p *upload) splice() error {
 		b.left -= n
 		b.total += n
 		x.c.shard.BytesIn.Add(uint64(n))
-		if n > 0 && (err == nil || timedOut(err) && !b.stopping.Load()) {
-			continue // slow, but alive
+		slow := timedOut(err) && !b.stopping.Load()
+		if n > 0 && (err == nil || slow) {
+			heard = c.srv.now()
+			continue
+		}
+		if slow && c.srv.now()-heard < int64(c.srv.cfg.BodyTimeout) {
+			continue
 		}
 		b.lost = true // what is in the kernel's pipe has been read and not written
 		if p.functionBroke(c, err) {
