@@ -113,7 +113,7 @@ func (x *Exchange) fail(err error) (keep bool) {
 	st := c.srv.statusOf(err)
 	if st.Upstream != 0 {
 		c.shard.UpstreamErrors[st.Upstream].Add(1)
-		c.srv.faults.report(x, st, err)
+		x.logFault(st, err)
 	}
 	if x.answer.committed {
 		c.abort()

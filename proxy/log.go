@@ -2,47 +2,14 @@ package proxy
 
 import (
 	"errors"
-	"log/slog"
-	"sync"
+	"slices"
 	"time"
 )
 
-// faultRate is how many records per second and label are written (rule M4).
-const faultRate = 10
-
-// faultLog writes one record per request that the function failed, up to a rate.
-type faultLog struct {
-	log *slog.Logger
-
-	mu     sync.Mutex
-	second int64          // guarded by mu
-	counts map[string]int // guarded by mu: records in this second, by label
-}
-
-// report logs a fault of the function. Counters stay exact; records do not.
-func (f *faultLog) report(x *Exchange, st Status, err error) {
-	dropped, ok := f.admit(st.Label, time.Now().Unix())
-	if dropped > 0 {
-		f.log.Warn("faults not logged", "count", dropped)
-	}
-	if !ok {
-		return
-	}
-	f.log.Warn("request failed", "request_id", x.ID(), "reason", st.Label, "status", st.Code, "err", err)
-}
-
-// admit decides about one record. dropped is how many the second before lost.
-func (f *faultLog) admit(label string, second int64) (dropped int, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if second != f.second || f.counts == nil {
-		for _, n := range f.counts {
-			dropped += max(n-faultRate, 0)
-		}
-		f.second, f.counts = second, map[string]int{}
-	}
-	f.counts[label]++
-	return dropped, f.counts[label] <= faultRate
+// logFault writes one record for a request that the function failed. The handler
+// of the log keeps them to a rate (rule M4); counters stay exact.
+func (x *Exchange) logFault(st Status, err error) {
+	x.c.srv.log.Warn("request failed", "request_id", x.ID(), "reason", st.Label, "status", st.Code, "err", err)
 }
 
 // account counts a request that has ended and writes its access log record.
@@ -79,12 +46,11 @@ func (x *Exchange) observe(end int64) {
 	}
 }
 
-// logAccess writes what came and what went. Text of the client is cut here and
-// escaped by the handler of the log (rule M3).
+// logAccess writes what came and what went.
 func (x *Exchange) logAccess(end int64, err error) {
 	attrs := []any{
-		"request_id", x.ID(), "peer", x.c.peer, "method", string(clip(x.req.Method)),
-		"target", string(x.req.Target[:min(len(x.req.Target), 512)]), "status", x.answer.status,
+		"request_id", x.ID(), "peer", x.c.peer, "method", quoted(x.req.Method),
+		"target", quoted(x.req.Target), "status", x.answer.status,
 		"bytes_in", x.body.total, "bytes_out", x.answer.sent,
 		"wait_ms", milliseconds(max(x.granted-x.arrived, 0)), "total_ms", milliseconds(end - x.arrived),
 	}
@@ -92,6 +58,29 @@ func (x *Exchange) logAccess(end int64, err error) {
 		attrs = append(attrs, "err", err.Error())
 	}
 	x.c.srv.log.Info("request", attrs...)
+}
+
+// mostText is how much of a client's text is logged.
+const mostText = 512
+
+// quoted makes a client's text fit for any log: everything that is not printable
+// ASCII is escaped, and the rest is cut (rule M3).
+func quoted(text []byte) string {
+	text = text[:min(len(text), mostText)]
+	plain := func(b byte) bool { return b >= 0x20 && b < 0x7f && b != '\\' }
+	if !slices.ContainsFunc(text, func(b byte) bool { return !plain(b) }) {
+		return string(text)
+	}
+	const hex = "0123456789abcdef"
+	out := make([]byte, 0, 2*len(text))
+	for _, b := range text {
+		if plain(b) {
+			out = append(out, b)
+		} else {
+			out = append(out, '\\', 'x', hex[b>>4], hex[b&15])
+		}
+	}
+	return string(out)
 }
 
 func milliseconds(ns int64) float64 { return float64(ns/1000) / 1000 }

@@ -53,7 +53,6 @@ type Server struct {
 	fairness Fairness
 	seed     maphash.Seed
 	sorts    bool // classes or keys matter
-	faults   faultLog
 	date     dateCache
 
 	sweeper     *sweeper
@@ -88,7 +87,7 @@ func New(p Parts) (*Server, error) {
 	}
 	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
 	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
-	s.faults.log, s.http2.srv = p.Log, s
+	s.http2.srv = s
 	s.descriptors = mostDescriptors()
 	if s.most = p.Config.Connections; s.most == 0 {
 		s.most = mostConnections()

@@ -18,7 +18,8 @@ type invocation struct {
 	env      environment
 	stdout   io.Writer
 	stderr   io.Writer
-	warnings []warning // what looks wrong in env
+	warnings []warning   // what looks wrong in env
+	limited  *limitedLog // nil before there is a log
 }
 
 // A runner is a command. Run returns when the command is done; ctx ends with the first stop signal.
@@ -97,7 +98,8 @@ func (p *parser) unknownCommand(name string) error {
 
 // logger returns the logger of a command and logs what was noticed before there was one.
 func (inv *invocation) logger(s logSettings) *slog.Logger {
-	log := slog.New(s.handler(inv.stderr))
+	inv.limited = limitLog(s.handler(inv.stderr))
+	log := slog.New(inv.limited)
 	if p, ok := inv.stderr.(*logPipe); ok {
 		p.tell(func(lost uint64) { log.Warn("log records were dropped: standard error was not read", "count", lost) })
 	}

@@ -51,6 +51,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err == nil {
 		err = command.Run(ctx, inv)
 	}
+	if inv.limited != nil {
+		inv.limited.tell() //nolint:contextcheck // only log records are written without a context
+	}
 	return inv.exitCode(err)
 }
 

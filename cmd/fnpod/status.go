@@ -71,6 +71,9 @@ func (p *pod) series() {
 	m.Func(metrics.RequestsQueued, func() float64 { return float64(p.queue.Stats().Queued) })
 	m.Func(metrics.QueueService, func() float64 { return p.queue.Stats().Service.Seconds() })
 	m.Func(metrics.LogRecordsDropped, p.unwritten)
+	if l, ok := p.log.Handler().(*limitedLog); ok {
+		m.Func(metrics.LogRecordsSuppressed, func() float64 { return float64(l.total.Load()) })
+	}
 	p.signalSeries()
 	p.function.Series(m)
 }
