@@ -93,3 +93,39 @@ func (r *reading) cumulative() (total uint64, upTo map[float64]uint64) {
 	}
 	return total, upTo
 }
+
+// Waits is what was counted of the waits for a slot up to one moment. The zero value is
+// the beginning.
+type Waits struct{ reading reading }
+
+// Waits returns what was counted so far.
+func (s *Set) Waits() (w Waits) {
+	for i := range s.shards {
+		w.reading.add(&s.shards[i].QueueWait)
+	}
+	return w
+}
+
+// Quantile returns the wait that a part q, 0 to 1, of the requests since an earlier
+// moment did not exceed, interpolated within its bucket; 0 when there were none.
+func (w *Waits) Quantile(q float64, since *Waits) time.Duration {
+	var counts [len(bounds)]uint64
+	var total uint64
+	for i := range counts {
+		counts[i] = w.reading.counts[i] - since.reading.counts[i]
+		total += counts[i]
+	}
+	rank := q * float64(total)
+	low := time.Duration(0)
+	for i, n := range counts {
+		if n > 0 && rank <= float64(n) {
+			if i == len(bounds)-1 {
+				return low
+			}
+			return low + time.Duration(float64(bounds[i]-low)*rank/float64(n))
+		}
+		rank -= float64(n)
+		low = bounds[i]
+	}
+	return 0
+}

@@ -123,3 +123,25 @@ func TestHistogramLosesNothingUnderLoad(t *testing.T) {
 	require.EqualValues(t, 40_000, got.GetSampleCount())
 	require.InDelta(t, 40, got.GetSampleSum(), 1e-6)
 }
+
+func TestQuantilesOfRecentWaits(t *testing.T) {
+	set := metrics.New(2)
+	var none metrics.Waits
+	w := set.Waits()
+	require.Zero(t, w.Quantile(0.5, &none))
+	for range 90 {
+		set.Shard(0).QueueWait.Observe(0)
+		set.Shard(1).QueueWait.Observe(3 * time.Millisecond)
+	}
+	for range 20 {
+		set.Shard(0).QueueWait.Observe(time.Hour)
+	}
+	w = set.Waits()
+	require.LessOrEqual(t, w.Quantile(0.4, &none), 50*time.Microsecond)
+	require.InDelta(t, 3.5*float64(time.Millisecond), float64(w.Quantile(0.675, &none)), float64(time.Millisecond))
+	require.Equal(t, time.Minute, w.Quantile(0.99, &none), "the last bucket has no upper end")
+	before := w
+	set.Shard(1).QueueWait.Observe(0)
+	w = set.Waits()
+	require.LessOrEqual(t, w.Quantile(0.99, &before), 50*time.Microsecond, "what was before is forgotten")
+}

@@ -35,6 +35,7 @@ func TestP7AClientThatLeavesTheQueueIsNotServed(t *testing.T) {
 			"GET /left HTTP/1.1\r\nHost: h\r\n\r\n",
 			"GET /left HTTP/1.1\r\nHost: h\r\n\r\nGET /left HTTP/1.1\r\nHost: h\r\n\r\n",
 			upload(chunkedFraming) + "3\r\nabc\r\n",
+			"POST /left HTTP/1.1\r\nHost: h\r\nContent-Length: 10000000\r\n\r\n" + string(pattern(100_000)),
 		} {
 			release := make(chan struct{})
 			f := newFunction(t, "tcp", calling(func(c *fconn, r request) {
@@ -51,7 +52,9 @@ func TestP7AClientThatLeavesTheQueueIsNotServed(t *testing.T) {
 			second.send(sent)
 			p.waitQueue(1, 1)
 			second.leave(how)
+			left := time.Now()
 			p.waitQueue(1, 0)
+			t.Logf("%s: out of the line after %v", how, time.Since(left))
 			p.waitGone()
 			close(release)
 			require.Equal(t, 200, first.receive("GET").code)

@@ -472,3 +472,22 @@ func TestW16LackOfMeansAtTheStartIsWaitedOut(t *testing.T) {
 	<-p.Ready()
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
+
+// A pool that may grow does so at once for those who wait; one that must shrink ends
+// what is too much when its work is done.
+func TestSetMaxWhileRequestsRun(t *testing.T) {
+	c := config(t, "good")
+	c.IdleTimeout = 0
+	p := running(t, c)
+	var g sync.WaitGroup
+	for range 3 {
+		g.Go(func() { require.NoError(t, p.Do(newExchange("/sleep?300"))) })
+	}
+	p.settled(t, "one may run", func(s workers.Stats) bool { return s.Busy == 1 && s.Waiting == 2 })
+	p.SetMax(3)
+	p.settled(t, "all may run", func(s workers.Stats) bool { return s.Busy == 3 })
+	p.SetMax(1)
+	g.Wait()
+	p.settled(t, "one is left", func(s workers.Stats) bool { return s.Idle == 1 && s.Busy+s.Leaving == 0 })
+	require.Equal(t, "hello", p.get(t, "/hello"))
+}

@@ -121,16 +121,29 @@ func (p *Pool) toReplace() *worker {
 // retireIdle ends workers that had nothing to do for long, oldest first. It needs
 // mu.
 func (p *Pool) retireIdle(now int64) {
-	if p.cfg.IdleTimeout == 0 {
-		return
-	}
 	n, _ := p.counts()
-	for n > p.cfg.Min && len(p.idle) > 0 && now-p.idle[0].idleSince >= int64(p.cfg.IdleTimeout) {
+	for len(p.idle) > 0 && (n > p.cfg.Max || p.idleTooLong(n, now)) {
 		w := p.idle[0]
 		p.idle = append(p.idle[:0], p.idle[1:]...)
 		p.retire(w, ReasonIdle)
 		n--
 	}
+}
+
+// idleTooLong tells whether, of n workers, the one that is idle longest need not be
+// kept. It needs mu.
+func (p *Pool) idleTooLong(n int, now int64) bool {
+	return p.cfg.IdleTimeout > 0 && n > p.cfg.Min && now-p.idle[0].idleSince >= int64(p.cfg.IdleTimeout)
+}
+
+// SetMax changes the most workers there may be, at least 1. Surplus workers finish what
+// they do and end. Any goroutine may call it.
+func (p *Pool) SetMax(n int) {
+	p.mu.Lock()
+	p.cfg.Max = max(n, 1)
+	p.cfg.Min = min(p.cfg.Min, p.cfg.Max)
+	p.mu.Unlock()
+	p.look()
 }
 
 // backOff sets the pause before the next start: doubled with each failure, and

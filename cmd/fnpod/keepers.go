@@ -20,6 +20,14 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		p.meter.Run(ctx)
 		return nil
 	})
+	g.Go(func() error {
+		p.waits.keep(ctx, p.metrics)
+		return nil
+	})
+	g.Go(func() error {
+		p.followQuota(ctx, p.quota)
+		return nil
+	})
 	if admin != nil {
 		server := &metrics.Server{
 			Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log,

@@ -47,6 +47,7 @@ type pod struct {
 	metrics  *metrics.Set
 	queue    *queue.Queue
 	meter    *queue.Meter
+	waits    recentWaits
 	server   *proxy.Server
 	started  time.Time
 	draining atomic.Bool

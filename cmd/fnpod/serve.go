@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy"
@@ -20,10 +21,13 @@ func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	config.Log = log
+	f := &workersFunction{pool: workers.New(config), config: config, auto: c.Workers.Max == 0}
+	f.most.Store(int64(config.Max))
 	if c.Front.Queue.Limit == 0 {
 		c.Front.Queue.Limit = config.Max * config.Concurrency
+		f.limits = true
 	}
-	p.function = &workersFunction{pool: workers.New(config), config: config}
+	p.function = f
 	err = p.run(ctx)
 	if init, ok := errors.AsType[*workers.InitError](err); ok {
 		log.Error("function did not start", "type", init.Type, "message", init.Message, "traceback", init.Traceback)
@@ -75,6 +79,23 @@ var workerStatuses = []proxy.Status{
 type workersFunction struct {
 	pool   *workers.Pool
 	config workers.Config
+	auto   bool         // there are as many workers as processors
+	limits bool         // and as many requests run as workers can
+	most   atomic.Int64 // workers
+}
+
+// resize follows the number of processors. It returns the new limit of the queue, 0 for no change.
+func (f *workersFunction) resize(processors int) int {
+	if !f.auto {
+		return 0
+	}
+	n := max(processors, f.config.Min)
+	f.pool.SetMax(n)
+	f.most.Store(int64(n))
+	if !f.limits {
+		return 0
+	}
+	return n * f.config.Concurrency
 }
 
 // Do implements proxy.Backend.
@@ -135,7 +156,7 @@ func (f *workersFunction) Series(set *metrics.Set) {
 	gauge("busy", func(s workers.Stats) int { return s.Busy })
 	gauge("stopping", func(s workers.Stats) int { return s.Leaving })
 	gauge("stuck", func(s workers.Stats) int { return s.Stuck })
-	set.Func(metrics.WorkersLimit, func() float64 { return float64(f.config.Max) })
+	set.Func(metrics.WorkersLimit, func() float64 { return float64(f.most.Load()) })
 	set.Func(metrics.OutputDropped, func() float64 { return float64(f.pool.Stats().Dropped) })
 	set.Func(metrics.WorkerStarts, func() float64 { return float64(f.pool.Stats().Starts) })
 	set.Func(metrics.WorkersRecycled, func() float64 { return float64(f.pool.Stats().Ends[workers.ReasonRecycled]) })
@@ -153,7 +174,7 @@ func (f *workersFunction) Status() any {
 	}
 	return map[string]any{
 		"handler": f.config.Handler.String(), "language": f.config.Handler.Language(),
-		"min": f.config.Min, "max": f.config.Max,
+		"min": f.config.Min, "max": f.most.Load(),
 		"starting": s.Starting, "idle": s.Idle, "busy": s.Busy, "leaving": s.Leaving, "stuck": s.Stuck, "waiting": s.Waiting,
 		"starts": s.Starts, "failures": s.Failures, "requests": s.Requests, "failed": s.Failed, "ends": ends,
 	}
