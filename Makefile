@@ -15,7 +15,7 @@ HANDLER   ?= examples/python/handler.py  # what make run serves
 IMAGE     ?= fnpod                       # what make image is called
 FUZZTIME  ?= 10s                         # how long make fuzz runs each target
 TESTFLAGS ?=                             # more flags of go test
-SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory  # which tests make soak runs
+SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory|Kernel|Soak  # which tests make soak runs
 BENCH     ?= .                           # which benchmarks make bench runs
 
 help: ## this list
@@ -35,7 +35,7 @@ test: ## all tests, with the race detector and in random order; installs what th
 	@scripts/need go gcc git python3 node curl wrk pgrep
 	@scripts/test $(TESTFLAGS)
 
-soak: ## faults, load and memory in full size, for about an hour; figures are printed
+soak: ## faults, load and memory in full size, for about two hours; figures are printed
 	@scripts/need go gcc git python3 node
 	go test ./e2e -count 1 -timeout 0 -v -soak -run '$(strip $(SOAK))'
 

@@ -22,7 +22,7 @@ import (
 type crowd struct {
 	t       *testing.T
 	address string
-	limit   string // an answer that takes longer is cut; in seconds
+	limit   string // of the function's time: an answer that takes longer is cut; in seconds
 	total   int64
 	ids     atomic.Int64
 
@@ -45,21 +45,24 @@ const (
 	refused
 )
 
-func newCrowd(t *testing.T, total int) *crowd {
+// newCrowd returns a crowd for that many requests, at most.
+func newCrowd(t *testing.T, most int) *crowd {
 	t.Helper()
-	return &crowd{t: t, total: int64(total), fates: make([]fate, total), labels: map[string]int64{}}
+	return &crowd{t: t, fates: make([]fate, most), labels: map[string]int64{}, limit: "0.7"}
 }
 
-// run has that many clients send all requests.
-func (c *crowd) run(clients int) {
+// run has 32 clients send n more requests.
+func (c *crowd) run(n int) {
+	c.total += int64(n)
 	var all sync.WaitGroup
-	for i := range clients {
+	for i := range 32 {
 		all.Go(func() {
-			m := &member{crowd: c, r: rand.New(rand.NewPCG(uint64(i), 1))}
+			m := &member{crowd: c, r: rand.New(rand.NewPCG(uint64(i), uint64(c.total)))}
 			defer m.leave()
 			for {
 				id := c.ids.Add(1) - 1
 				if id >= c.total {
+					c.ids.Add(-1)
 					return
 				}
 				m.ask(int(id))
@@ -280,50 +283,61 @@ func (s status) wrong(last requests) string {
 	return ""
 }
 
+// disaster is what happens to the workers, or to the function, of a pod.
+type disaster func(r *rand.Rand)
+
+// crowdPod starts a pod of one kind that a crowd can be let loose on; note fills
+// its ledger.
+func crowdPod(t *testing.T, kind string, ids int, start func(env []string, command string, args ...string) *pod) (p *pod, l *ledger, note func(), d disaster) {
+	t.Helper()
+	queued := []string{"--queue-depth", "24", "--queue-max-wait", "5s"}
+	if kind == "proxy" {
+		f := newFunction(t, ids)
+		p = start(nil, "proxy", append([]string{"http://" + f.address(), "--queue-limit", "4", "--answer-timeout", "500ms"}, queued...)...)
+		return p, f.ledger, func() {}, func(*rand.Rand) { f.hangUp() }
+	}
+	h := newHandlerLedger(t, ids)
+	p = start(h.env, "serve", append([]string{
+		"testdata/" + kind, "--workers-min", "2", "--workers-max", "2",
+		"--workers-timeout", "500ms", "--workers-client-grace", "300ms",
+	}, queued...)...)
+	return p, h.ledger, func() { h.read(t) }, func(r *rand.Rand) {
+		pids := p.children()
+		if len(pids) == 0 {
+			return
+		}
+		signal := syscall.SIGKILL
+		if r.IntN(4) == 0 {
+			signal = syscall.SIGSTOP // its next request times out
+		}
+		_ = syscall.Kill(pids[r.IntN(len(pids))], signal) // it may have ended
+	}
+}
+
+var crowdPods = []string{"ledger.py", "ledger.js", "proxy"}
+
 // TestP12P5R4ACrowdOfClientsGetsItsOwnAnswers sends many requests while workers are
 // killed and stopped, clients leave, and the queue overflows. Every answer belongs to
 // its request, none runs twice, and the pod's counts are those of its clients.
 func TestP12P5R4ACrowdOfClientsGetsItsOwnAnswers(t *testing.T) {
 	total := full(10_000, 1_000_000)
-	queued := []string{"--queue-depth", "24", "--queue-max-wait", "5s"}
-	for _, file := range []string{"ledger.py", "ledger.js"} {
-		t.Run(file, func(t *testing.T) {
-			l := newHandlerLedger(t, total)
-			p := begin(t, l.env, "serve", append([]string{
-				"testdata/" + file, "--workers-min", "2", "--workers-max", "2",
-				"--workers-timeout", "500ms", "--workers-client-grace", "300ms",
-			}, queued...)...)
-			p.waitReady()
-			c := newCrowd(t, total)
-			c.limit = "0.7"
-			c.face(p, 0, func(r *rand.Rand) {
-				pids := p.children()
-				if len(pids) == 0 {
-					return
-				}
-				signal := syscall.SIGKILL
-				if r.IntN(4) == 0 {
-					signal = syscall.SIGSTOP // its next request times out
-				}
-				_ = syscall.Kill(pids[r.IntN(len(pids))], signal) // it may have ended
+	for _, kind := range crowdPods {
+		t.Run(kind, func(t *testing.T) {
+			p, l, note, d := crowdPod(t, kind, total, func(env []string, command string, args ...string) *pod {
+				p := begin(t, env, command, args...)
+				p.waitReady()
+				return p
 			})
-			l.read(t)
-			c.check(p, l.ledger)
+			c := newCrowd(t, total)
+			c.face(p, total, d)
+			note()
+			c.check(p, l)
 		})
 	}
-	t.Run("proxy", func(t *testing.T) {
-		f := newFunction(t, total)
-		p := start(t, "proxy", append([]string{"http://" + f.address(), "--queue-limit", "4", "--answer-timeout", "500ms"}, queued...)...)
-		c := newCrowd(t, total)
-		c.limit = "0.7"
-		c.face(p, 4, func(*rand.Rand) { f.hangUp() })
-		c.check(p, f.ledger)
-	})
 }
 
-// face lets the crowd and a disaster loose on a pod, which may keep idle connections
-// to its function.
-func (c *crowd) face(p *pod, idle float64, disaster func(*rand.Rand)) {
+// face lets the crowd and disasters loose on a pod.
+func (c *crowd) face(p *pod, n int, d disaster) {
 	c.address = p.listen
 	http.DefaultClient.CloseIdleConnections()
 	before := p.holds()
@@ -338,21 +352,21 @@ func (c *crowd) face(p *pod, idle float64, disaster func(*rand.Rand)) {
 			case <-stop:
 				return
 			case <-time.After(time.Duration(50+r.IntN(300)) * time.Millisecond):
-				disaster(r)
+				d(r)
 				disasters++
 			}
 		}
 	})
 	began := time.Now()
-	c.run(32)
+	c.run(n)
 	took := time.Since(began)
 	close(stop)
 	others.Wait()
-	c.t.Logf("%d requests in %.1fs: %d answered, %d cut, %d left, own answers %v; %d disasters, %d scrapes", c.total,
-		took.Seconds(), c.whole[2].Load(), c.cut.Load(), c.gaveUp.Load(), c.labels, disasters, scrapes)
+	c.t.Logf("%d requests in %.1fs; of all %d: %d answered, %d cut, %d left, own answers %v; %d disasters, %d scrapes", n,
+		took.Seconds(), c.total, c.whole[2].Load(), c.cut.Load(), c.gaveUp.Load(), c.labels, disasters, scrapes)
 	require.Empty(c.t, wrong)
 	require.Positive(c.t, scrapes)
-	before.files += idle
+	before.files += 4 // connections to the function that wait for the next request
 	p.rests(before)
 }
 

@@ -24,7 +24,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/lines":
             sys.stdout.write(("o" * 999 + "\n") * 3000 + "x" * 100000)
             sys.stdout.flush()
-        data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode() if self.path == "/env" else b"served"
+        if self.path == "/echo":
+            data = self.headers["X-Tag"].encode()
+        else:
+            data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode() if self.path == "/env" else b"served"
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
