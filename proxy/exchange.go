@@ -54,6 +54,9 @@ func takeExchange(c *link) *Exchange {
 
 // release gives x back as if it were new. Buffers that grew large go.
 func (x *Exchange) release() {
+	if x.in == nil { // lent for good
+		return
+	}
 	x.reset()
 	x.c, x.used, x.body.surplus = nil, 0, nil
 	if len(x.in) > keepMax {

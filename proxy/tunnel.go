@@ -95,15 +95,26 @@ func (x *Exchange) openTunnel(u *upstream, rest []byte) error {
 	if err := x.switchProtocols(); err != nil {
 		return err
 	}
-	rest = bytes.Clone(rest)
+	x.tunnel = t
+	held, rest := bytes.Clone(x.in[x.taken:x.used]), bytes.Clone(rest)
+	x.lend()
+	t.run(held, rest)
+	return nil
+}
+
+// lend gives the buffers of x to other requests while its tunnel lasts, since that may
+// be long. What its log record needs is kept.
+func (x *Exchange) lend() {
 	if len(x.up) == upSize {
 		tunnelBuffers.Put((*[upSize]byte)(x.up))
 	}
-	x.up = nil
-	x.tunnel = t
-	t.run(x.in[x.taken:x.used], rest)
-	x.used = x.taken
-	return nil
+	if len(x.in) <= keepMax && cap(x.answer.out) <= keepMax {
+		exchanges.Put(&Exchange{in: x.in, answer: answer{out: x.answer.out[:0]}})
+	}
+	method, target := bytes.Clone(x.req.Method), bytes.Clone(x.req.Target)
+	x.req, x.resp = http1.Request{Method: method, Target: target}, http1.Response{}
+	x.in, x.up, x.answer.out = nil, nil, nil
+	x.head, x.used, x.taken = 0, 0, 0
 }
 
 // switchProtocols sends the function's 101.
