@@ -34,8 +34,9 @@ type tunnel struct {
 	frames wsFrames
 	told   bool
 
-	ending atomic.Bool // the client is to be told to end
-	over   atomic.Bool // both flows end, whatever is still to come
+	ending     atomic.Bool // the client is to be told to end
+	clientLeft atomic.Bool // it sends nothing any more
+	over       atomic.Bool // both flows end, whatever is still to come
 
 	mu  sync.Mutex
 	err error // guarded by mu until both flows have ended: the first fault of a side
@@ -156,6 +157,9 @@ func (t *tunnel) toFunction(p []byte) error {
 // may follow a Close frame.
 func (t *tunnel) toClient(p []byte) error {
 	if t.told {
+		if t.clientLeft.Load() {
+			return syscall.EPIPE // both have said all: a function that still talks does not notice otherwise
+		}
 		return nil
 	}
 	n := len(p)
@@ -338,6 +342,9 @@ func (f *flow) giveBack() {
 
 // end passes the end of the sender on. After a fault the end is no orderly one.
 func (f *flow) end() {
+	if !f.isDown() {
+		f.t.clientLeft.Store(true)
+	}
 	if f.t.faulty() {
 		return
 	}
