@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +27,17 @@ type client struct {
 
 func (p *pod) dial() *client {
 	p.t.Helper()
-	nc, err := (&net.Dialer{}).DialContext(context.Background(), p.network, p.address)
+	network := p.network
+	if network == "tls" {
+		network = "tcp"
+	}
+	nc, err := (&net.Dialer{}).DialContext(context.Background(), network, p.address)
 	require.NoError(p.t, err)
 	p.t.Cleanup(func() { _ = nc.Close() })
 	require.NoError(p.t, nc.SetDeadline(time.Now().Add(patience)))
+	if p.network == "tls" {
+		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	}
 	return &client{p.t, nc, bufio.NewReader(nc)}
 }
 
@@ -36,6 +45,13 @@ func (c *client) send(parts ...string) {
 	c.t.Helper()
 	_, err := io.WriteString(c.nc, strings.Join(parts, ""))
 	require.NoError(c.t, err)
+}
+
+// certificate is one that only these clients accept.
+func certificate() *tls.Config {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	return &tls.Config{Certificates: s.TLS.Certificates}
 }
 
 // reply is an answer as a client saw it.

@@ -39,7 +39,7 @@ type setup struct {
 	Classes  []proxy.ClassRule
 	Fairness proxy.Fairness
 	Log      *slog.Logger
-	Network  string // "tcp", "tcp6" or "unix"
+	Network  string // "tcp", "tcp6", "unix" or "tls"
 	Listener func(net.Listener) net.Listener
 }
 
@@ -75,6 +75,9 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 	p.address = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
+	if s.Network == "tls" {
+		ln = proxy.Secure{Listener: ln, Config: certificate()}
+	}
 	if s.Listener != nil {
 		ln = s.Listener(ln)
 	}
@@ -90,6 +93,8 @@ func listen(t testing.TB, network string) net.Listener {
 	t.Helper()
 	address := "127.0.0.1:0"
 	switch network {
+	case "tls":
+		network = "tcp"
 	case "unix":
 		address = filepath.Join(t.TempDir(), "s")
 	case "tcp6":

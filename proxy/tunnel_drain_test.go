@@ -14,7 +14,7 @@ func text(payload string) string { return "\x81" + string(rune(len(payload))) + 
 // U5: when the drain begins, the client is told 1001 between two frames, what the
 // function sends after that is dropped, and the client's goodbye reaches the function.
 func TestU5ADrainTellsTheClientThatWeGo(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		heard := make(chan string, 1)
 		f := newFunction(t, network, agreeing(func(c *fconn) {
 			c.write(text("before"))
@@ -101,7 +101,7 @@ func TestU5ADrainInterruptsAStream(t *testing.T) {
 // D5: tunnels that do not end are cut at the limit. Their clients were told, so that is
 // no loss.
 func TestU5D5ADrainCutsTunnelsAtItsLimit(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		f := newFunction(t, network, agreeing(func(c *fconn) { c.wait() }))
 		p := newPod(t, f.backend(), over(network), func(s *setup) { s.DrainTimeout = 100 * time.Millisecond })
 		c := p.tunnel()

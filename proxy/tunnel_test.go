@@ -1,8 +1,11 @@
 package proxy_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -84,10 +87,17 @@ func (p *pod) waitTunnels(n int) {
 	}, "tunnels")
 }
 
+// onAll is onBoth, and TLS on the client's side.
+func onAll(t *testing.T, test func(t *testing.T, network string)) {
+	t.Helper()
+	onBoth(t, test)
+	t.Run("tls", func(t *testing.T) { test(t, "tls") })
+}
+
 // U1: the function sees an upgrade of ours with the fields of the WebSocket as they
 // stand, and then bytes go both ways.
 func TestU1ATunnelCarriesBytesBothWays(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		heads := make(chan request, 1)
 		f := newFunction(t, network, func(c *fconn) {
 			heads <- c.request()
@@ -204,7 +214,7 @@ func TestU1OtherBackendsSeeAnOrdinaryRequest(t *testing.T) {
 // U3: what follows the request is neither sent on nor taken for a request before the
 // function has agreed.
 func TestU3BytesBehindTheRequestWaitForThe101(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		const early = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 		f := newFunction(t, network, func(c *fconn) {
 			c.request()
@@ -382,7 +392,7 @@ func TestU4AFunctionThatDiesInTheHandshakeIsA502(t *testing.T) {
 
 // U5: a half-closed tunnel carries the other direction on.
 func TestU5HalfCloseIsPassedOn(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		t.Run("client first", func(t *testing.T) {
 			f := newFunction(t, network, agreeing(func(c *fconn) {
 				all, err := io.ReadAll(c.r)
@@ -459,10 +469,26 @@ func TestU5AResetIsPassedOn(t *testing.T) {
 	})
 }
 
+// A function that breaks is not taken for one that said goodbye by a client with TLS.
+func TestU5AResetReachesAClientWithTLS(t *testing.T) {
+	f := newFunction(t, "tcp", agreeing(func(c *fconn) {
+		_, _ = c.r.ReadByte()
+		reset(c.Conn)
+	}))
+	p := newPod(t, f.backend(), over("tls"))
+	c := p.tunnel()
+	c.send("x")
+	_, err := c.r.ReadByte()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, io.EOF)
+	require.False(t, isTimeout(err))
+	p.waitTunnels(0)
+}
+
 // A function that says its last words and is gone while the client still sends: they
 // arrive.
 func TestU5LastWordsArrive(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		words := string(pattern(200 << 10))
 		f := newFunction(t, network, agreeing(func(c *fconn) {
 			_, _ = c.r.ReadByte()
@@ -494,7 +520,7 @@ func TestU5LastWordsArrive(t *testing.T) {
 
 // U5: a silent tunnel ends, one in which something moves does not, in either direction.
 func TestU5ASilentTunnelEnds(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		const idle = 400 * time.Millisecond
 		ended := make(chan error, 1)
 		f := newFunction(t, network, agreeing(func(c *fconn) {
@@ -599,7 +625,7 @@ func TestU5ATunnelHoldsItsSlot(t *testing.T) {
 
 // A side that reads nothing holds up its own direction only, and not for ever.
 func TestU5ASlowSideDoesNotBlockTheOther(t *testing.T) {
-	onBoth(t, func(t *testing.T, network string) {
+	onAll(t, func(t *testing.T, network string) {
 		t.Run("client", func(t *testing.T) {
 			f := newFunction(t, network, agreeing(func(c *fconn) {
 				go func() { _, _ = c.Write(make([]byte, 64<<20)) }()
@@ -680,4 +706,71 @@ func TestU5TunnelsThatBreakLeaveNothing(t *testing.T) {
 		eventually(t, func() bool { return p.count("fnpod_connections") == 0 }, "connections are left")
 		require.Zero(t, p.count(namePanics))
 	})
+}
+
+// lines is a log, record by record.
+type lines chan []byte
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- bytes.Clone(p)
+	return len(p), nil
+}
+
+// The log has one record for a tunnel, when it has ended, with why if it was not the
+// sides that ended it.
+func TestATunnelIsLoggedWhenItHasEnded(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(*pod, *client)
+		err  string
+	}{
+		{"client", func(_ *pod, c *client) { c.finish() }, ""},
+		{"idle", func(*pod, *client) {}, "tunnel was idle longer than --tunnel-idle-timeout"},
+		{"function", func(_ *pod, c *client) { c.send("reset") }, "read from function: connection reset by peer"},
+		{"drain", func(p *pod, _ *client) { p.cancel() }, "pod is draining"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFunction(t, "tcp", agreeing(func(c *fconn) {
+				b := make([]byte, 5)
+				for {
+					n, err := c.r.Read(b)
+					switch {
+					case err != nil:
+						return
+					case string(b[:n]) == "reset":
+						reset(c.Conn)
+						return
+					}
+					c.write(string(b[:n]))
+				}
+			}))
+			log := make(lines, 8)
+			p := newPod(t, f.backend(), func(s *setup) {
+				s.AccessLog, s.Log, s.DrainTimeout = true, slog.New(slog.NewJSONHandler(log, nil)), 50*time.Millisecond
+				if test.name == "idle" {
+					s.TunnelIdleTimeout = 50 * time.Millisecond
+				}
+			})
+			c := p.tunnel()
+			c.send("ping")
+			expect(t, c.r, "ping")
+			require.Empty(t, log)
+			test.end(p, c)
+			p.waitTunnels(0)
+			var record struct {
+				Msg, Method, Target, Err string
+				Status                   int
+				BytesIn                  int `json:"bytes_in"`
+				BytesOut                 int `json:"bytes_out"`
+			}
+			require.NoError(t, json.Unmarshal(<-log, &record))
+			require.Equal(t, "request", record.Msg)
+			require.Equal(t, "GET", record.Method)
+			require.Equal(t, "/ws", record.Target)
+			require.Equal(t, 101, record.Status)
+			require.Equal(t, test.err, record.Err)
+			require.GreaterOrEqual(t, record.BytesIn, 4)
+			require.GreaterOrEqual(t, record.BytesOut, 4)
+		})
+	}
 }
