@@ -46,10 +46,48 @@ func weighted(slots int) acquirer {
 	}
 }
 
+// breaker is a queue made of two semaphores: one for those who are in, one for those
+// who run.
+func breaker(slots int) acquirer {
+	in := semaphore.NewWeighted(int64(slots) + 1<<20)
+	running := semaphore.NewWeighted(int64(slots))
+	return acquirer{
+		func(*queue.Waiter) {
+			if !in.TryAcquire(1) {
+				panic("full")
+			}
+			if err := running.Acquire(context.Background(), 1); err != nil {
+				panic(err)
+			}
+		},
+		func() {
+			running.Release(1)
+			in.Release(1)
+		},
+	}
+}
+
+// many is ours with all that it can do: classes, keys, the adaptive discipline.
+func many(slots int) acquirer {
+	q := queue.New(queue.Config{
+		Limit: slots, Depth: 1 << 20, MaxWait: time.Minute, Discipline: queue.Adaptive, Lanes: 64,
+		Classes: []queue.Class{{Share: 0.5}, {Share: 0.3, Keep: 0.5}, {}},
+	})
+	return acquirer{
+		func(w *queue.Waiter) {
+			w.Class, w.Key = 0, 7
+			if err := q.Acquire(w); err != nil {
+				panic(err)
+			}
+		},
+		func() { q.Release(0) },
+	}
+}
+
 var acquirers = []struct {
 	name string
 	make func(slots int) acquirer
-}{{"queue", ours}, {"channel", channel}, {"semaphore", weighted}}
+}{{"queue", ours}, {"queue with classes", many}, {"channel", channel}, {"semaphore", weighted}, {"two semaphores", breaker}}
 
 func BenchmarkUncontended(b *testing.B) {
 	for _, a := range acquirers {
