@@ -135,6 +135,17 @@ func TestRefusedConnectionsAreWaitedForThen502(t *testing.T) {
 	}
 }
 
+// P6: one that was up and refuses now is not starting.
+func TestAFunctionThatRefusesAlthoughItIsUpIs502AtOnce(t *testing.T) {
+	p := newPod(t, &proxy.HTTPBackend{
+		Network: "tcp", Address: unused(t), ConnectTimeout: time.Hour, Starting: func() bool { return false },
+	})
+	c := p.dial()
+	c.send(post("/", "abc"))
+	require.Equal(t, "1", c.requireCode(502, "connect").header.Get("Retry-After"))
+}
+
+// P6: connect refused while the function starts is waiting, not a retry.
 func TestAFunctionThatIsStartingIsWaitedFor(t *testing.T) {
 	address := unused(t)
 	b := &proxy.HTTPBackend{Network: "tcp", Address: address, ConnectTimeout: patience, MaxIdle: 1}

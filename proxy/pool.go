@@ -15,6 +15,10 @@ import (
 // connections, because it is starting.
 const connectPause, connectPauseMax = 2 * time.Millisecond, 50 * time.Millisecond
 
+// refusedTime is how long a function is asked again that was up and refuses
+// connections: that it has ended may be known a moment later.
+const refusedTime = 100 * time.Millisecond
+
 // HTTPBackend runs requests on an HTTP server: the function. It keeps its own
 // pool of connections, newest first; each carries one request at a time and is
 // checked before it is used again. Call CloseIdle when it is not needed any more.
@@ -23,6 +27,7 @@ type HTTPBackend struct {
 	Address        string        // host:port or path
 	ConnectTimeout time.Duration // how long a function that does not listen is waited for
 	MaxIdle        int           // most idle connections kept
+	Starting       func() bool   // whether a function that does not listen is expected to; nil: always
 	Protocol       string        // one of the Protocol constants; "" is ProtocolAuto
 
 	mu     sync.Mutex
@@ -82,8 +87,8 @@ type cancelFunc context.CancelFunc
 
 func (c cancelFunc) Interrupt() { c() }
 
-// dial opens a connection. A refusal is asked again for ConnectTimeout: the
-// function may be starting.
+// dial opens a connection. A function that refuses is asked again for
+// ConnectTimeout while it is starting.
 func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), b.ConnectTimeout)
 	defer cancel()
@@ -115,10 +120,17 @@ func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
+	refused := time.Now()
 	for pause := connectPause; ; pause = min(2*pause, connectPauseMax) {
 		nc, err := d.DialContext(ctx, b.Network, b.Address)
-		if err == nil || !starting(err) {
+		if err == nil || !notListening(err) {
 			return nc, err
+		}
+		switch {
+		case b.Starting == nil || b.Starting():
+			refused = time.Now()
+		case time.Since(refused) >= refusedTime:
+			return nil, err
 		}
 		timer.Reset(pause)
 		select {
@@ -129,7 +141,7 @@ func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// starting reports errors that end by themselves when the function is up.
-func starting(err error) bool {
+// notListening reports errors that end by themselves when the function is up.
+func notListening(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }

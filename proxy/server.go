@@ -130,6 +130,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	}
 	s.endTunnels() // those that began meanwhile: their clients will find another pod now
 	lost := s.finishDrain()
+	s.log.Info("drained", "lost", lost)
 	s.http2.end()
 	s.sweeper.end()
 	_ = s.hangups.close()
@@ -262,12 +263,12 @@ func (s *Server) finishDrain() (lost int) {
 	case <-s.hurry:
 	case <-t.C:
 	}
-	s.queue.Close()
-	s.sweeper.each(func(l *link) {
+	s.sweeper.each(func(l *link) { // before the queue dismisses who waits: they count, too
 		if l.guard.interrupt(ErrDraining) {
 			lost++
 		}
 	})
+	s.queue.Close()
 	t.Reset(drainIdle)
 	select {
 	case <-done:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func printSettings(w io.Writer, p *parser, ctx *kong.Context) error {
 		if b, ok := bad[s.Name]; ok {
 			s.Value, s.Origin = b.Value, b.Origin+", cannot be used"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, s.Value, s.Origin)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, cmp.Or(s.Value, s.Meaning), s.Origin)
 	}
 	return table.Flush()
 }

@@ -31,6 +31,8 @@ func TestCheckPrintsValuesWithTheirOrigin(t *testing.T) {
 	require.Equal(t, []string{"10MiB", "variable", "FNPOD_MAX_BODY"}, row(t, got.stdout, "max-body"))
 	require.Equal(t, []string{"1m30s", "flag", "--queue-max-wait"}, row(t, got.stdout, "queue-max-wait"))
 	require.Equal(t, []string{"4", "flag", "--workers-max"}, row(t, got.stdout, "workers-max"))
+	require.Equal(t, []string{"(by", "language)", "default"}, row(t, got.stdout, "workers-interpreter"))
+	require.Equal(t, []string{"(none)", "default"}, row(t, got.stdout, "tls-cert"))
 	require.Equal(t, []string{"false", "flag", "--access-log"}, row(t, got.stdout, "access-log"))
 }
 

@@ -133,7 +133,7 @@ type workerSettings struct {
 	MaxRSS       int64         `name:"workers-max-rss" type:"size" help:"A worker that is larger between requests is replaced; 0 means no limit."`
 	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once."`
 	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
-	Interpreter  string        `name:"workers-interpreter" placeholder:"PROGRAM" help:"Program that runs the handler; empty chooses it by language."`
+	Interpreter  string        `name:"workers-interpreter" placeholder:"PROGRAM" empty:"(by language)" help:"Program that runs the handler; empty chooses it by language."`
 	Contract     string        `name:"contract" allowed:"native" help:"How the handler is called: native."`
 }
 

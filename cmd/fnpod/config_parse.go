@@ -216,6 +216,7 @@ func leaves(err error) []error {
 // setting is an effective setting or argument.
 type setting struct {
 	Name, Value string
+	Meaning     string // of an empty value
 	Origin      string // "flag --x", "variable FNPOD_X", "argument" or "default"
 }
 
@@ -233,6 +234,9 @@ func (p *parser) settings(ctx *kong.Context) []setting {
 	}
 	for _, flag := range ctx.Selected().Flags {
 		s := setting{Name: flag.Name, Value: encode(flag.Target, flag.Tag), Origin: "default"}
+		if s.Meaning = "(none)"; flag.Tag.Has("empty") {
+			s.Meaning = flag.Tag.Get("empty")
+		}
 		if given[flag.Value] {
 			s.Origin = p.origin(flag.Value)
 		}

@@ -25,6 +25,7 @@ func (c *proxyCmd) Run(ctx context.Context, inv *invocation) error {
 		},
 		probe: probe,
 	}
+	f.Starting = func() bool { return !f.seen.Load() }
 	p := &pod{log: log, stderr: inv.stderr, settings: &c.Front, function: f}
 	return p.run(ctx)
 }
@@ -42,6 +43,7 @@ type upstreamFunction struct {
 	*proxy.HTTPBackend
 	probe watchdog.Probe
 	up    atomic.Bool
+	seen  atomic.Bool // it was up once: from then on requests do not wait for it to listen
 }
 
 // How often an upstream is looked at while it is down, at first and at most, and while it is up.
@@ -65,6 +67,7 @@ func (f *upstreamFunction) Run(ctx context.Context) error {
 		up := f.probe.Check(ctx) == nil
 		f.up.Store(up)
 		if up {
+			f.seen.Store(true)
 			pause = lookUp
 		}
 		timer.Reset(pause)

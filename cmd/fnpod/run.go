@@ -25,6 +25,7 @@ func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	f.Starting = func() bool { return !f.supervisor.Ready() }
 	if f.passage = inv.passOn(log); f.passage != nil {
 		defer f.passage.stdout.close()
 		f.supervisor.Process.Output = f.passage.line

@@ -1,9 +1,12 @@
 import http.server
 import os
 import signal
+import subprocess
 import sys
+import time
 
 log = os.environ.get("EVENTS")
+stubborn = []
 
 
 def event(text):
@@ -21,13 +24,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os._exit(7)
         if self.path == "/kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        data = b"served"
+        if self.path.startswith("/wait?"):
+            time.sleep(float(self.path[6:]))
+            event("WAITED")
+            data = b"waited"
+        if self.path == "/stubborn":
+            stubborn.append(True)
+            child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 1000 & wait; wait; wait"])
+            data = b"%d %d" % (os.getpid(), child.pid)
         if self.path == "/lines":
             sys.stdout.write(("o" * 999 + "\n") * 3000 + "x" * 100000)
             sys.stdout.flush()
         if self.path == "/echo":
             data = self.headers["X-Tag"].encode()
-        else:
-            data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode() if self.path == "/env" else b"served"
+        if self.path == "/env":
+            data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -39,7 +51,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def stop(number, frame):
     event("TERM")
-    os._exit(0)
+    if not stubborn:
+        os._exit(0)
 
 
 signal.signal(signal.SIGTERM, stop)
