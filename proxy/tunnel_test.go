@@ -244,6 +244,33 @@ func TestU3BytesBehindTheRequestWaitForThe101(t *testing.T) {
 	})
 }
 
+// U3: however much it is, and wherever the request stands in the pipeline.
+func TestU3AllThatIsHeldBackGoesOn(t *testing.T) {
+	onAll(t, func(t *testing.T, network string) {
+		f := newFunction(t, network, calling(func(c *fconn, r request) {
+			if r.header.Get("Upgrade") == "" {
+				c.answer(r.line)
+				return
+			}
+			c.write(switching)
+			c.echo()
+		}))
+		p := newPod(t, f.backend(), over(network))
+		for _, size := range []int{1, 5000, 8 << 10, 100_000} {
+			early := string(pattern(size))
+			c := p.dial()
+			go func() { // more than the pod reads before the 101
+				_, _ = io.WriteString(c.nc, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n"+upgrade()+early)
+			}()
+			require.Equal(t, "GET /first HTTP/1.1", c.receive("GET").body)
+			c.switched()
+			expect(t, c.r, early)
+			c.finish()
+			c.requireEnd()
+		}
+	})
+}
+
 // What a function sends together with its 101 goes on.
 func TestU3BytesBehindThe101ReachTheClient(t *testing.T) {
 	f := newFunction(t, "tcp", func(c *fconn) {

@@ -147,7 +147,7 @@ func TestTheNextBoundaryIsFound(t *testing.T) {
 // looks for places that depend on how the bytes were cut.
 func FuzzFrameScanner(f *testing.F) {
 	f.Add(bytes.Join([][]byte{frameOf(0x81, 5), frameOf(0x02, 126), frameOf(0x89, 0), frameOf(0x80, 1)}, nil), []byte{1})
-	f.Add(frameOf(0x82, 65536), []byte{255, 1, 7})
+	f.Add(frameOf(0x82, 65536)[:40], []byte{255, 1, 7}) // a larger one is minimized without end
 	f.Add(append(frameOf(0xc1, 3), frameOf(0x88, 2)...), []byte{2, 3})
 	f.Add([]byte{0x81, 0x83, 1, 2, 3, 4, 5, 6, 7}, []byte{1, 1, 2})
 	f.Add([]byte("220 ready\r\n"), []byte{4})
