@@ -25,6 +25,7 @@ type answer struct {
 	noBody    bool  // HEAD, 204, 304
 	finished  bool
 	keep      bool // the connection may carry another request
+	ours      bool // writeError made it
 	misused   bool // Respond was given what no client may see
 	sent      int64
 	trailers  []byte
@@ -103,6 +104,9 @@ func (x *Exchange) endHead() {
 	a.headDone = true
 	if x.c.srv.cfg.Timing && x.arrived > 0 {
 		a.out = x.appendTiming(a.out)
+	}
+	if fields := x.c.srv.hooks.Fields; fields != nil && x.arrived > 0 {
+		a.out = fields(x, a.out)
 	}
 	if st := x.c.stream; st != nil {
 		st.head(x)

@@ -20,6 +20,7 @@
 //	tunnel.go    a WebSocket, once the function has agreed; websocket.go finds the ends of its frames
 //	forward.go   what is added to and taken from a request on its way
 //	answer.go    the answer's head, framing and bytes
+//	hooks.go     what a platform adds
 //	limits.go    a refusal names the limit that was hit
 //	errors.go    the only place where an error becomes a status code
 //	guard.go     time-outs, clients that leave, interruption

@@ -44,7 +44,12 @@ type Status struct {
 	Reject     metrics.RejectReason
 	Upstream   metrics.UpstreamReason
 	RetryAfter bool // the client may come again: say when
-	text       string
+
+	// A platform may have its own words:
+	Text   string // the whole body; "" means the Label and a line end
+	Fields string // fields instead of Content-Type and Fnpod-Error, each "Name: value\r\n"
+
+	text string
 }
 
 // Public is an error with a text that the client may read. All other errors are
@@ -131,6 +136,20 @@ func (x *Exchange) fail(err error) (keep bool) {
 	return keep && x.answer.keep && x.answer.finished
 }
 
+// body is what the client reads.
+func (st *Status) body() string {
+	switch {
+	case st.Text != "":
+		return st.Text
+	case st.text != "":
+		return st.text + "\n"
+	case st.Fields != "": // whose platform gives this status no words
+		return ""
+	default:
+		return st.Label + "\n"
+	}
+}
+
 // writeError writes our own answer: a short fixed text, nothing of the error
 // itself (rule M6), and a field that says who answered and why.
 func (x *Exchange) writeError(st Status) {
@@ -140,29 +159,30 @@ func (x *Exchange) writeError(st Status) {
 	}
 	a := &x.answer
 	a.reset()
+	a.ours = true
 	x.Respond(st.Code, 0)
-	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
-	a.out = append(a.out, st.Label...)
-	a.out = append(a.out, '\r', '\n')
-	a.out = x.c.srv.appendLimit(a.out, st.Label)
+	if st.Fields != "" {
+		a.out = append(a.out, st.Fields...)
+	} else {
+		a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nFnpod-Error: "...)
+		a.out = append(a.out, st.Label...)
+		a.out = append(a.out, '\r', '\n')
+		a.out = x.c.srv.appendLimit(a.out, st.Label)
+	}
 	if st.RetryAfter {
 		a.out = appendRetryAfter(a.out, x.c.srv.queue.RetryAfter())
 	}
 	if st.Code == 405 {
 		a.out = append(a.out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
-	text := st.Label
-	if st.text != "" {
-		text = st.text
-	}
-	a.length = int64(len(text) + 1)
+	text := st.body()
+	a.length = int64(len(text))
 	if a.noBody {
 		a.length = unknownLength
 	}
 	x.endHead()
 	if !a.noBody {
 		a.out = append(a.out, text...)
-		a.out = append(a.out, '\n')
 	}
 	a.finished = true
 	if x.flush() != nil {

@@ -30,6 +30,8 @@ type Exchange struct {
 	arrived, granted, answered int64 // on the server's clock; 0 means not yet
 	deadline                   int64 // likewise; never if there is none
 	hurried                    bool  // the client has set the deadline
+	bypass                     bool  // it runs without a slot
+	own                        bool  // it is answered without the function
 	class                      int   // of the queue
 
 	body         requestBody
@@ -84,6 +86,7 @@ func (x *Exchange) reset() {
 	x.head, x.taken, x.id = 0, 0, x.id[:0]
 	x.arrived, x.granted, x.answered = 0, 0, 0
 	x.deadline, x.hurried, x.class = never, false, 0
+	x.bypass, x.own = false, false
 	x.body.reset()
 	x.answer.reset()
 	x.asksSwitch, x.tunnel = false, nil

@@ -38,6 +38,7 @@ type setup struct {
 	Statuses []proxy.Status
 	Classes  []proxy.ClassRule
 	Fairness proxy.Fairness
+	Hooks    proxy.Hooks
 	Log      *slog.Logger
 	Network  string // "tcp", "tcp6", "unix" or "tls"
 	Listener func(net.Listener) net.Listener
@@ -68,7 +69,7 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 	p := &pod{t: t, network: s.Network, queue: queue.New(s.Queue), metrics: metrics.New(2), ended: make(chan error, 1)}
 	server, err := proxy.New(proxy.Parts{
 		Config: s.Config, Queue: p.queue, Backend: s.Backend, Metrics: p.metrics, Log: s.Log, Nonce: "t", Statuses: s.Statuses,
-		Classes: s.Classes, Fairness: s.Fairness,
+		Classes: s.Classes, Fairness: s.Fairness, Hooks: s.Hooks,
 	})
 	require.NoError(t, err)
 	ln := listen(t, s.Network)

@@ -35,6 +35,12 @@ func (x *Exchange) account(end int64, err error) {
 	if c.srv.cfg.AccessLog {
 		x.logAccess(end, err)
 	}
+	if ended := c.srv.hooks.Ended; ended != nil {
+		ended(x, Outcome{
+			Status: a.status, Bytes: a.sent, Took: time.Duration(end - x.arrived), Err: err,
+			Whole: a.finished && !c.aborted, Own: x.own,
+		})
+	}
 }
 
 // observe notes how long the request took.

@@ -51,6 +51,11 @@ func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
 // process waits for a slot, runs the request and gives the slot back, whatever
 // happens.
 func (x *Exchange) process() (err error) {
+	if own := x.c.srv.hooks.Own; own != nil {
+		if x.own = own(x); x.own {
+			return nil
+		}
+	}
 	if err := x.acquire(); err != nil {
 		return err
 	}
@@ -60,7 +65,9 @@ func (x *Exchange) process() (err error) {
 			x.c.shard.Panics.Add(1)
 			err = errPanic
 		}
-		x.c.srv.queue.Release(x.class)
+		if !x.bypass {
+			x.c.srv.queue.Release(x.class)
+		}
 	}()
 	return x.c.srv.backend.Do(x)
 }
@@ -77,7 +84,7 @@ func (x *Exchange) acquire() error {
 	if s.sorts {
 		x.class, key = x.classify()
 	}
-	if s.queue.TryAcquire(x.class) {
+	if x.bypass || s.queue.TryAcquire(x.class) {
 		x.granted = x.arrived
 		if s.cfg.AnswerTimeout > 0 {
 			answerBy = x.granted + int64(s.cfg.AnswerTimeout)

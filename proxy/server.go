@@ -36,6 +36,7 @@ type Parts struct {
 	Nonce    string      // part of every request id we give; different in every process
 	Classes  []ClassRule // in the order of queue.Config.Classes; none means one class
 	Fairness Fairness
+	Hooks    Hooks
 	Statuses []Status // how errors of the Backend are answered; the first match wins, before our own table
 }
 
@@ -51,6 +52,7 @@ type Server struct {
 	statuses []Status
 	classes  []ClassRule
 	fairness Fairness
+	hooks    Hooks
 	seed     maphash.Seed
 	sorts    bool // classes or keys matter
 	date     dateCache
@@ -85,6 +87,7 @@ func New(p Parts) (*Server, error) {
 		statuses: slices.Concat(p.Statuses, statuses),
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
+	s.hooks = p.Hooks
 	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
 	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
 	s.http2.srv = s

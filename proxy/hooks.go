@@ -1,0 +1,47 @@
+package proxy
+
+import "time"
+
+// Hooks are what a platform adds to the path of a request. All are optional, and are
+// called from many goroutines at once, each with an Exchange of its own.
+type Hooks struct {
+	// Own looks at a request before it queues. It may answer it, with Respond to Finish,
+	// and report true; or call Bypass; or leave it alone.
+	Own func(x *Exchange) (answered bool)
+	// Fields takes a last look at an answer's head: the status line and the fields, without
+	// framing and without the empty line. It returns what is sent instead, and may append.
+	Fields func(x *Exchange, head []byte) []byte
+	// Ended is told of every request that was accepted, when it has ended.
+	Ended func(x *Exchange, o Outcome)
+}
+
+// Outcome is what became of a request.
+type Outcome struct {
+	Status int           // of the answer, whole or not; 0 if none was begun
+	Bytes  int64         // of its body, as far as it was sent
+	Took   time.Duration // from the end of the request's head
+	Err    error         // why there is no whole answer of the function; nil if there is
+	Whole  bool          // the client was sent a whole answer, of the function or ours
+	Own    bool          // Hooks.Own answered
+}
+
+// Bypass lets the request run without a slot, with another target: a probe that must not
+// wait, nor count against the limit. Hooks.Own may call it.
+func (x *Exchange) Bypass(target []byte) {
+	x.bypass = true
+	x.req.Target = target
+}
+
+// Answered reports whether the answer is the function's.
+func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }
+
+// Ran returns the time since the request was given its slot; 0 if it was not.
+func (x *Exchange) Ran() time.Duration {
+	if x.granted == 0 {
+		return 0
+	}
+	return time.Duration(x.c.srv.now() - x.granted)
+}
+
+// Draining reports whether the pod is to end.
+func (x *Exchange) Draining() bool { return x.c.srv.draining.Load() }
