@@ -127,9 +127,41 @@ func (m *member) ask(id int) {
 	case dice%20 == 0:
 		m.abort(c)
 		return
+	case dice%20 == 1:
+		m.pipeline(c)
+		return
 	}
 	a, err := m.w.do(c)
 	m.note(c, a, err)
+}
+
+// pipeline sends up to four requests at once.
+func (m *member) pipeline(c call) {
+	calls := []call{c}
+	for range m.r.IntN(4) {
+		id := m.ids.Add(1) - 1
+		if id >= m.total {
+			m.ids.Add(-1)
+			break
+		}
+		calls = append(calls, call{id: int(id), target: "/", size: m.r.IntN(3_000)})
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for _, c := range calls {
+			_, _ = m.w.Write(c.bytes()) // the answers tell
+		}
+	})
+	w := m.w
+	for i, c := range calls {
+		a, err := w.read(c.method())
+		m.note(c, a, err)
+		if m.w == nil { // the rest has no answer, and may have run
+			m.gaveUp.Add(int64(len(calls) - i - 1))
+			break
+		}
+	}
+	sending.Wait()
 }
 
 // note checks an answer and counts it.
@@ -172,7 +204,7 @@ func (m *member) note(c call, a reply, err error) {
 func (m *member) readSlowly(c call) {
 	_, _ = m.w.Write(c.bytes()) // the answer tells
 	m.w.r = bufio.NewReader(&slowly{r: m.w.TCPConn, pause: 100 * time.Microsecond})
-	a, err := m.w.read(http.MethodGet)
+	a, err := m.w.read(c.method())
 	m.note(c, a, err)
 	if m.w != nil {
 		m.w.r = bufio.NewReader(m.w.TCPConn)

@@ -211,16 +211,29 @@ func reset(conns ...*net.TCPConn) {
 
 // shapes are the ways in which bodies go through a pod. Answers have the shape of
 // their requests.
-var shapes = []struct {
+var shapes = []shape{
+	{"length body", "/", 3_000, false},
+	{"chunked body", "/", 3_000, true},
+	{"streamed upload", "/", 100_000, false},
+	{"streamed chunks", "/", 100_000, true},
+	{"large spliced body", "/", 600_000, false},
+	{"streamed upload nobody wants", "/early", 100_000, false},
+	{"large spliced body nobody wants", "/early", 600_000, false},
+}
+
+type shape struct {
 	name    string
+	target  string
 	size    int
 	chunked bool
-}{
-	{"length body", 3_000, false},
-	{"chunked body", 3_000, true},
-	{"streamed upload", 100_000, false},
-	{"streamed chunks", 100_000, true},
-	{"large spliced body", 600_000, false},
+}
+
+// answer is how long the body of the answer is.
+func (s shape) answer() int {
+	if s.target == "/early" {
+		return 1000
+	}
+	return s.size
 }
 
 // tally is what clients have seen.
@@ -258,7 +271,7 @@ func (f *faultTest) ask(shape int, requests int, seen *tally) {
 	_ = w.SetDeadline(time.Now().Add(10 * time.Second))
 	for range requests {
 		s := shapes[shape]
-		c := call{id: int(f.ids.Add(1)), target: "/", size: s.size, chunked: s.chunked}
+		c := call{id: int(f.ids.Add(1)), target: s.target, size: s.size, chunked: s.chunked}
 		a, err := w.do(c)
 		if isTimeout(err) {
 			f.t.Errorf("%s %d: silence", s.name, c.id) // P1
@@ -270,7 +283,7 @@ func (f *faultTest) ask(shape int, requests int, seen *tally) {
 		switch ran := f.function.runs[c.id].Load(); {
 		case a.status != http.StatusOK:
 			seen.ours.Add(1)
-		case a.id != strconv.Itoa(c.id) || string(a.body) != string(payload(c.id, c.size)):
+		case a.id != strconv.Itoa(c.id) || string(a.body) != string(payload(c.id, s.answer())):
 			f.t.Errorf("%s %d: an answer of %d bytes with id %q looks whole", s.name, c.id, len(a.body), a.id) // R2, P5
 		case ran != 1:
 			f.t.Errorf("%s %d: answered, and ran %d times", s.name, c.id, ran)
@@ -297,7 +310,8 @@ func TestR2R4P3FaultsOfTheNetworkCutNothingInSecret(t *testing.T) {
 		return
 	}
 	seen := calm()
-	require.EqualValues(t, 3*len(shapes), seen.whole.Load())
+	require.GreaterOrEqual(t, seen.whole.Load(), int64(3*len(shapes)-2*2), "one is enough where nobody wants the body")
+	require.Zero(t, seen.ours.Load()+seen.broken.Load())
 	before := f.pod.holds()
 	for _, place := range []string{"client to pod", "pod to client", "pod to function", "function to pod"} {
 		for k := delays; k <= stalls; k++ {

@@ -109,6 +109,11 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.runs[id].Add(1)
+	w.Header().Set("X-Id", strconv.Itoa(id))
+	if r.URL.Path == "/early" { // does not want the body
+		_, _ = w.Write(payload(id, 1000))
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		f.cut.Add(1)
@@ -127,7 +132,6 @@ func (f *function) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if n, err := strconv.Atoi(r.URL.Query().Get("size")); err == nil {
 		body = payload(id, n)
 	}
-	w.Header().Set("X-Id", strconv.Itoa(id))
 	if r.ContentLength < 0 || r.URL.Path == "/stream" {
 		rest := body
 		for len(rest) > 0 {
@@ -183,6 +187,13 @@ type call struct {
 	target  string
 	size    int // of the body; 0 is a GET
 	chunked bool
+}
+
+func (c call) method() string {
+	if c.size == 0 {
+		return http.MethodGet
+	}
+	return http.MethodPost
 }
 
 // bytes returns the request as it is sent. A chunked body has chunks of up to 10 kB.
@@ -246,11 +257,7 @@ func (w *wire) read(method string) (reply, error) {
 func (w *wire) do(c call) (reply, error) {
 	var sending sync.WaitGroup
 	sending.Go(func() { _, _ = w.Write(c.bytes()) }) // the answer tells
-	method := http.MethodPost
-	if c.size == 0 {
-		method = http.MethodGet
-	}
-	a, err := w.read(method)
+	a, err := w.read(c.method())
 	if err != nil || a.close {
 		_ = w.Close() // ends the writer
 	}

@@ -48,7 +48,10 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 	if err != nil {
 		return x.uploadEnded(x.afterUpload(up, err))
 	}
-	early := !up.ended() // an answer to half a request (rule R3)
+	early := !up.whole() // an answer to half a request (rule R3)
+	if early && x.req.Length > drainBytes {
+		x.req.KeepAlive = false // nobody reads the rest, and the client should know
+	}
 	reusable, err := x.relay(u, n)
 	if whole := up.stop(); !whole || early || err != nil {
 		reusable = false
@@ -267,6 +270,21 @@ const spliceMost = 4 << 20
 func timedOut(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// whole reports whether the body has gone to its end, or does so in a moment: a
+// function may answer before the goroutine that has sent the last byte runs again.
+func (p *upload) whole() bool {
+	if !p.ended() {
+		t := time.NewTimer(time.Millisecond)
+		defer t.Stop()
+		select {
+		case <-p.done:
+		case <-t.C:
+			return false
+		}
+	}
+	return p.err == nil
 }
 
 // ended reports whether run has returned.

@@ -189,6 +189,7 @@ func TestAnEarlyAnswerReachesTheClient(t *testing.T) {
 					}
 					require.Equal(t, 413, r.code)
 					require.Equal(t, "big", r.body)
+					require.Equal(t, framing == lengthFraming(8<<20), r.closes, "nobody reads the rest of a large body")
 					<-stop
 				})
 			}
