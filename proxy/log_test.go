@@ -36,8 +36,9 @@ func TestM3TextOfClientsInTheLog(t *testing.T) {
 	}
 	for _, text := range []string{plain.String(), structured.String()} {
 		lines := strings.Split(strings.TrimSpace(text), "\n")
-		require.Len(t, lines, 3)
-		for _, line := range lines {
+		require.Len(t, lines, 4)
+		require.Contains(t, lines[3], "drained")
+		for _, line := range lines[:3] {
 			require.Regexp(t, `^[ -~]+$`, line)
 			require.Less(t, len(line), 1000)
 			require.Regexp(t, `level"?[=:].*msg"?[=:].*request_id"?[=:].*peer"?[=:].*method"?[=:].*target"?[=:].*status"?[=:].*total_ms`, line)
