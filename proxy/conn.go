@@ -184,7 +184,7 @@ func (c *conn) park() next {
 func (c *conn) advance(parse bool) next {
 	for x := c.x; x.used > 0; parse = true {
 		if x.head == 0 {
-			if !parse {
+			if !parse && x.used < c.srv.limits.HeadBytes {
 				return c.needMore(x)
 			}
 			n, err := x.req.Parse(x.in[:x.used], c.srv.limits)

@@ -64,6 +64,19 @@ func TestGarbageAfterAMessageIsRefused(t *testing.T) {
 	p.waitRejected("request_line")
 }
 
+// A head is refused when it is too large, whether or not one of its lines has ended (R6, L9).
+func TestLinesWithoutAnEndAreRefusedAtTheLimit(t *testing.T) {
+	p := newPod(t, newEcho(t, "tcp").backend())
+	c := p.dial()
+	c.send("GET /")
+	eventually(t, func() bool { return p.count("fnpod_received_bytes_total") == 5 }, "the first bytes are there")
+	c.send(strings.Repeat("a", 20_000))
+	require.True(t, c.requireCode(414, "header_size").closes)
+	c.finish()
+	c.requireEnd()
+	p.waitRejected("header_size")
+}
+
 func TestCloseEndsThePipeline(t *testing.T) {
 	f := newEcho(t, "tcp")
 	c := newPod(t, f.backend()).dial()
