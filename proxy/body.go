@@ -139,9 +139,10 @@ func (x *Exchange) frameChunked() (bodyStep, error) {
 	return bodyReady, nil
 }
 
+// count adds n bytes. A chunk that begins counts as a whole: what is too large is refused before it comes.
 func (b *requestBody) count(x *Exchange, n int64) error {
 	b.total += n
-	if most := x.c.srv.cfg.MaxBody; most > 0 && b.total > most {
+	if most := x.c.srv.cfg.MaxBody; most > 0 && b.chunks.Left() > most-b.total {
 		b.err = errBodyTooLarge
 	}
 	return b.err

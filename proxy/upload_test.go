@@ -83,6 +83,7 @@ func TestBadBodiesAreTheClientsFault(t *testing.T) {
 		{"wrong end of a chunk", upload(chunkedFraming) + "3\r\nabc", "XX3\r\nabc\r\n0\r\n\r\n", 400, "chunk"},
 		{"malformed trailer", upload(chunkedFraming) + "3\r\nabc\r\n", "0\r\nbad trailer\r\n\r\n", 400, "trailer"},
 		{"declared too large", upload(lengthFraming(200_001)), "", 413, "body_size"},
+		{"chunk announced too large", upload(chunkedFraming) + "5\r\nabcde\r\n", "30D40\r\n", 413, "body_size"},
 		{"streamed too large", upload(chunkedFraming) + "5\r\nabcde\r\n", "30D40\r\n" + string(pattern(200_000)), 413, "body_size"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -51,6 +51,14 @@ func (d *Chunked) Trailers() []Field {
 	return d.trailer.fields
 }
 
+// Left returns how many bytes of the chunk that has begun are still to come; 0 between chunks.
+func (d *Chunked) Left() int64 {
+	if d.state != inData {
+		return 0
+	}
+	return d.left
+}
+
 // Decode takes the next bytes of the body and moves the payload in them to the front: it is
 // b[:payload] afterwards. Everything is consumed unless the body ends in b; the bytes from
 // b[consumed:] are what follows the body, and they are untouched.
