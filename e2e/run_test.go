@@ -55,9 +55,11 @@ func TestTheExitCodeOfTheFunctionIsOurs(t *testing.T) {
 
 func TestAFunctionThatEndsIsStartedAgain(t *testing.T) {
 	p, _ := runServer(t, "--restart", "always")
-	for range 2 {
+	for i := range 2 {
 		code, _ := p.get("/kill")
 		require.Equal(t, 502, code)
+		require.Eventually(t, func() bool { return p.number("function", "exits") == float64(i+1) }, 10*time.Second, time.Millisecond,
+			"until then its socket may still take connections, and reset them")
 		code, body := p.get("/") // waits for the new one
 		require.Equal(t, 200, code)
 		require.Equal(t, "served", body)

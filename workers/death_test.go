@@ -1,11 +1,14 @@
 package workers_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -169,5 +172,59 @@ func TestW15AKillThatTheKernelCounted(t *testing.T) {
 	require.ErrorIs(t, p.Do(x), workers.ErrDied)
 	p.settled(t, "counted", func(s workers.Stats) bool {
 		return s.Ends[workers.ReasonOOM] == 1 && s.Ends[workers.ReasonSignaled] == 2
+	})
+}
+
+// touchy is a log handler that panics at one line of a worker: a bug of ours.
+type touchy struct {
+	slog.Handler
+	line string
+}
+
+func (h touchy) Handle(ctx context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "line" && strings.Contains(a.Value.String(), h.line) {
+			panic("a bug")
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, r)
+}
+
+func (touchy) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h touchy) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return touchy{h.Handler.WithAttrs(attrs), h.line}
+}
+
+// W20, R7: a panic while we listen to a worker costs this worker, whoever listens.
+func TestW20APanicCostsItsWorker(t *testing.T) {
+	t.Parallel()
+	t.Run("start", func(t *testing.T) {
+		t.Parallel()
+		c := config(t, "good")
+		c.Log = slog.New(touchy{slog.DiscardHandler, "loading"})
+		require.ErrorContains(t, workers.New(c).Run(t.Context()), "panic")
+	})
+	t.Run("idle", func(t *testing.T) {
+		t.Parallel()
+		c := config(t, "good")
+		ctx, stop := context.WithCancel(t.Context())
+		c.Log = slog.New(touchy{slog.DiscardHandler, "xxxxxxxx"})
+		p := workers.New(c)
+		ended := make(chan error, 1)
+		go func() { ended <- p.Run(ctx) }()
+		<-p.Ready()
+		func() {
+			defer func() { _ = recover() }() // as the front door does, if the request has heard the first of it
+			require.NoError(t, p.Do(newExchange("/log-flood")), "it goes on when the answer is out")
+		}()
+		require.Eventually(t, func() bool {
+			s := p.Stats()
+			return s.Ends[workers.ReasonProtocol]+s.Ends[workers.ReasonCanceled] == 1 && s.Idle == 1
+		}, patience, time.Millisecond, "replaced")
+		require.NoError(t, p.Do(newExchange("/hello")))
+		stop()
+		require.NoError(t, <-ended)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -20,19 +21,42 @@ const fastLife = time.Second
 // nurse sees one worker through from its start to its end.
 func (p *Pool) nurse(ctx context.Context, w *worker) {
 	defer p.nurses.Done()
-	err := w.start(ctx)
-	if err == nil {
-		p.joined(w)
-		select {
-		case <-w.proc.Done():
-		case <-w.retire:
-			w.leave() //nolint:contextcheck // only log records are written without a context
-		}
-	}
+	err := w.live(ctx)
 	if w.ended != nil {
 		<-w.ended
 	}
 	p.gone(ctx, w, err)
+}
+
+// live returns when the worker has ended, or is about to after a bug of ours
+// (rules R7, W20). The error tells that it did not become ready.
+func (w *worker) live(ctx context.Context) (err error) {
+	defer w.survive(func() { err = errPanic })
+	if err := w.start(ctx); err != nil {
+		return err
+	}
+	w.pool.joined(w)
+	select {
+	case <-w.proc.Done():
+	case <-w.retire:
+		w.leave() //nolint:contextcheck // only log records are written without a context
+	}
+	return nil
+}
+
+// survive keeps a bug of ours, found with what a worker has sent, to that worker.
+// It is deferred.
+func (w *worker) survive(met func()) {
+	bug := recover()
+	if bug == nil {
+		return
+	}
+	w.unfit = true
+	if w.proc != nil {
+		w.kill(ReasonProtocol)
+	}
+	w.pool.log.Error("worker met a panic", "worker", w.number, "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
+	met()
 }
 
 // joined takes a worker that is ready.

@@ -198,6 +198,7 @@ func (p *Pool) inspect() (more bool) {
 // check looks at the pipe and the lane of a worker that is idle. It reports
 // whether there was anything in the pipe.
 func (p *Pool) check(w *worker, now int64) (came bool) {
+	defer w.survive(func() { p.putBack(w) })
 	came, err := w.ch.poll()
 	if err == nil {
 		err = w.asides()

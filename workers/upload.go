@@ -10,7 +10,7 @@ import (
 )
 
 // errPanic is a bug of ours that was caught (rule R7).
-var errPanic = errors.New("workers: panic in the upload")
+var errPanic = errors.New("workers: panic")
 
 // upload reads a streamed body piece by piece while the goroutine of the request
 // listens to the worker: a client that stalls delays neither the answer nor the

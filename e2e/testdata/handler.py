@@ -28,6 +28,9 @@ def handle(req):
         sys.stdout.write("x" * 10000000)
         sys.stderr.write("y\n" * 100000)
         return "flooded"
+    if path == "/self":
+        import selfview
+        return selfview.view()
     if path == "/lines":
         sys.stdout.write(("o" * 999 + "\n") * 3000 + "x" * 100000)
         return "written"

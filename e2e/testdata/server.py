@@ -1,9 +1,12 @@
 import http.server
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+
+import selfview
 
 log = os.environ.get("EVENTS")
 stubborn = []
@@ -38,6 +41,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             sys.stdout.flush()
         if self.path == "/echo":
             data = self.headers["X-Tag"].encode()
+        if self.path.startswith("/self?"):
+            data = json.dumps(selfview.view()).encode()
         if self.path == "/env":
             data = os.environ.get("FNPOD_QUEUE_LIMIT", "unset").encode()
         self.send_response(200)
