@@ -29,6 +29,8 @@ def handle(req):
             time.sleep(float(req.args["sleep"][0]))
         if "size" in req.args:
             body = payload(number, int(req.args["size"][0]))
+    if req.path == "/early":
+        body = payload(number, 1000)
     if req.path == "/stream":
         body = pieces(body)
     return Response(body, 200, {"x-id": number})
