@@ -50,6 +50,7 @@ var direct = map[string]struct {
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
 	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "cmd/fnpod-bench"}},
 	"go.uber.org/automaxprocs":                {"processors by CPU quota, at least 1", []string{"cmd/fnpod"}},
+	"golang.org/x/net":                        {"frames of HTTP/2, in tests alone", nil},
 	"golang.org/x/sync":                       {"errgroup", []string{"cmd/fnpod"}},
 	"golang.org/x/sys":                        {"epoll, pidfd, memfd and friends", []string{"proxy", "watchdog", "workers", "metrics", "cmd/fnpod"}},
 	"github.com/HdrHistogram/hdrhistogram-go": {"latencies in benchmarks", []string{"bench", "cmd/fnpod-bench"}},

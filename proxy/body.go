@@ -235,7 +235,7 @@ func (x *Exchange) readChunked(p []byte) (int, error) {
 // and holds the sender to minRate after the first ten seconds (rule L3).
 func (x *Exchange) readClient(p []byte) (int, error) {
 	c, b := x.c, &x.body
-	if b.tooSlow(c.srv.now(), b.total) {
+	if !x.converses() && b.tooSlow(c.srv.now(), b.total) {
 		return 0, errBodyTimeout
 	}
 	if err := c.client.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {
@@ -250,6 +250,13 @@ func (x *Exchange) readClient(p []byte) (int, error) {
 		return n, nil
 	}
 	return 0, err
+}
+
+// converses reports a body in which silence is legitimate: streams of gRPC are
+// conversations.
+func (x *Exchange) converses() bool {
+	st := x.c.stream
+	return st != nil && isGRPC(st.r.Header)
 }
 
 const (

@@ -242,7 +242,7 @@ func (c *conn) handOver() {
 	h := newHTTP2Conn(c, early)
 	c.srv.conns.Add(1)
 	c.srv.sweeper.add(&h.link)
-	h.guard.enter(phaseIdle, c.srv.now(), never)
+	h.rest()
 	c.srv.http2.take(h)
 }
 

@@ -17,6 +17,7 @@ const (
 	flagAck       = 0x1
 
 	frameHead       = 9
+	noError         = 0x0
 	enhanceYourCalm = 0xb
 )
 

@@ -81,8 +81,14 @@ func grpcTimeout(v string) (time.Duration, bool) {
 	if !ok || err != nil {
 		return 0, false
 	}
+	if n > uint64(longestTimeout/unit) {
+		return longestTimeout, true
+	}
 	return time.Duration(n) * unit, true
 }
+
+// longestTimeout is as good as none, and can be added to any time.
+const longestTimeout = time.Duration(never / 2)
 
 // grpcTimeoutOf writes d as a grpc-timeout field, in the finest unit that fits.
 func grpcTimeoutOf(d time.Duration) string {

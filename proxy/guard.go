@@ -41,6 +41,7 @@ type guard struct {
 	watchAt int64       // guarded by mu
 	watched bool        // guarded by mu: known to the hang-up watcher
 	hungUp  bool        // guarded by mu: the client has ended its side
+	begun   bool        // guarded by mu: the answer has begun
 	cause   error       // guarded by mu: why the work was stopped; the first cause stays
 	stop    Interrupter // guarded by mu: what to stop
 	tunnel  *tunnel     // guarded by mu: what is told of a drain, in phaseTunnel
@@ -117,22 +118,43 @@ func (g *guard) endTunnel() {
 
 // begin forgets a time-out of the phase before, which struck too late to matter.
 func (g *guard) begin(p phase, now, limit, total, watchAt int64) {
-	g.phase, g.since, g.limit, g.total, g.watchAt = p, now, limit, total, watchAt
+	g.phase, g.since, g.limit, g.total, g.watchAt, g.begun = p, now, limit, total, watchAt, false
 	if g.cause != nil {
 		g.cause = nil
 		g.owner.clearDeadlines()
 	}
 }
 
-// answerBy moves the latest start of the answer.
+// answerBy moves the latest start of the answer, if that is still to come.
 func (g *guard) answerBy(limit int64) {
 	g.mu.Lock()
-	if g.cause == nil {
+	if g.cause == nil && !g.begun {
 		g.limit = limit
 	}
 	due := g.nextDue()
 	g.mu.Unlock()
 	g.setDue(due)
+}
+
+// answering ends the limit on the start of the answer, for good.
+func (g *guard) answering() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cause == nil {
+		g.begun, g.limit = true, never
+		g.due.Store(g.nextDue())
+	}
+}
+
+// finish is settle for a link that carries one request and then ends.
+func (g *guard) finish(now int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	cause := g.cause
+	g.stop = nil
+	g.begin(phaseClose, now, never, never, never)
+	g.due.Store(never)
+	return cause
 }
 
 // settle ends a phase: the connection is idle, and may be so until limit. No

@@ -67,6 +67,7 @@ func (h *http2) start() {
 			SendPingTimeout:               pingAfter,
 			WriteByteTimeout:              cfg.WriteTimeout,
 		},
+		ReadHeaderTimeout:            cfg.HeadTimeout, // for the preface alone
 		IdleTimeout:                  cfg.IdleTimeout,
 		MaxHeaderBytes:               headSlack * cfg.HeadBytes,
 		DisableGeneralOptionsHandler: true,
@@ -144,14 +145,16 @@ type http2Conn struct {
 
 	early    []byte // read before the hand-over
 	requests atomic.Uint64
-	flood    flood
 
 	writing sync.Mutex
 	out     frames // guarded by writing: where in its frames the outgoing side is
+	spoken  bool   // guarded by writing: the first frame has gone out
 
 	mu      sync.Mutex
-	streams int  // guarded by mu: served now
-	closed  bool // guarded by mu
+	flood   flood // guarded by mu
+	streams int   // guarded by mu: served now
+	leaving bool  // guarded by mu: nothing more is read
+	closed  bool  // guarded by mu
 }
 
 // newHTTP2Conn takes over the socket of c.
@@ -162,29 +165,42 @@ func newHTTP2Conn(c *conn, early []byte) *http2Conn {
 	return h
 }
 
-var errFlood = errors.New("flood of control frames")
+var (
+	errFlood   = errors.New("flood of control frames")
+	errLeaving = errors.New("the connection was ended")
+)
+
+// goAwayTime bounds the words by which we end a connection.
+const goAwayTime = time.Second
 
 // Read implements net.Conn.
 func (c *http2Conn) Read(p []byte) (int, error) {
-	n := copy(p, c.early)
-	c.early = c.early[n:]
-	if n == 0 {
-		var err error
-		if n, err = c.Conn.Read(p); err != nil {
-			return n, err
-		}
-		c.shard.BytesIn.Add(uint64(n))
+	n, err := c.receive(p)
+	c.mu.Lock()
+	leaving := c.leaving // then what came is not looked at, as our GOAWAY will say
+	calm := leaving || c.flood.see(p[:n], c.srv.now())
+	last := c.flood.stream
+	c.mu.Unlock()
+	switch {
+	case leaving:
+		c.sayGoAway(last, noError)
+		return 0, errLeaving
+	case !calm:
+		c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
+		c.sayGoAway(last, enhanceYourCalm)
+		return 0, errFlood
 	}
-	if c.flood.see(p[:n], c.srv.now()) {
+	return n, err
+}
+
+func (c *http2Conn) receive(p []byte) (int, error) {
+	if n := copy(p, c.early); n > 0 {
+		c.early = c.early[n:]
 		return n, nil
 	}
-	c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.out.between() {
-		_, _ = c.Conn.Write(appendGoAway(nil, c.flood.stream, enhanceYourCalm)) // it ends in any case
-	}
-	return 0, errFlood
+	n, err := c.Conn.Read(p)
+	c.shard.BytesIn.Add(uint64(n))
+	return n, err
 }
 
 // Write implements net.Conn.
@@ -193,7 +209,29 @@ func (c *http2Conn) Write(p []byte) (int, error) {
 	defer c.writing.Unlock()
 	n, err := c.Conn.Write(p)
 	c.out.skip(p[:n])
+	c.spoken = true
 	return n, err
+}
+
+// sayGoAway tells the client why the connection ends, where that fits between two
+// frames. net/http closes the connection after it.
+func (c *http2Conn) sayGoAway(lastStream, code uint32) {
+	_ = c.SetWriteDeadline(time.Now().Add(goAwayTime)) // of a write in progress, too
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.spoken && c.out.between() {
+		_, _ = c.Conn.Write(appendGoAway(nil, lastStream, code)) // it ends in any case
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *http2Conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaving { // that deadline stays
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Close implements net.Conn. It may be called more than once.
@@ -235,7 +273,7 @@ func (c *http2Conn) leave() {
 	idle := c.streams == 0 && !c.closed
 	last := c.streams == 0 && c.closed
 	if idle {
-		c.guard.enter(phaseIdle, c.srv.now(), never) // net/http has a limit
+		c.rest()
 	}
 	c.mu.Unlock()
 	if last {
@@ -243,10 +281,25 @@ func (c *http2Conn) leave() {
 	}
 }
 
+// rest makes the connection idle. net/http has a limit for that; in a drain ours is
+// shorter.
+func (c *http2Conn) rest() {
+	c.guard.enter(phaseIdle, c.srv.now(), never)
+	if c.srv.draining.Load() {
+		c.guard.shorten(int64(drainIdle))
+	}
+}
+
 func (*http2Conn) watch() {} // net/http reads all the time
 
 func (*http2Conn) clearDeadlines() {} // what unblock did is final
 
-func (c *http2Conn) unblock() { _ = c.SetDeadline(time.Unix(1, 0)) } // fails on a closed connection only
+// unblock ends an idle connection, with a word to its client.
+func (c *http2Conn) unblock() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaving = true
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
+}
 
 func (c *http2Conn) kill() { _ = c.Conn.Close() } // net/http notices

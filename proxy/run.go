@@ -128,4 +128,4 @@ func (x *Exchange) extendAnswerTime(now int64) {
 }
 
 // answerStarted ends the limit on the start of the answer.
-func (x *Exchange) answerStarted() { x.c.guard.answerBy(never) }
+func (x *Exchange) answerStarted() { x.c.guard.answering() }

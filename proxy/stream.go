@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/textproto"
+	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +32,14 @@ type stream struct {
 	headReady bool        // the head is in w.Header() and not yet sent
 	sent      atomic.Bool // the head is on its way: no second status
 	stall     *time.Timer // strikes when a write waits too long
+
+	ending sync.Mutex
+	ended  bool // guarded by ending: net/http has taken back what stall would use
 }
+
+// pieceBytes is what a client has WriteTimeout to take. bufferedBytes of an answer's
+// end are kept by net/http until the request's goroutine has returned.
+const pieceBytes, bufferedBytes = 16 << 10, 4 << 10
 
 // serveStream takes one request from its head to the last byte of its answer. It
 // panics with http.ErrAbortHandler to reset a stream whose answer is not whole:
@@ -44,16 +54,39 @@ func (s *Server) serveStream(ctx context.Context, c *http2Conn, w http.ResponseW
 	st.requests = c.requests.Add(1) - 1
 	st.init(s, st)
 	st.client = st
+	st.guard.enter(phaseClose, s.now(), never) // the body's time is watched by net/http
 	s.sweeper.add(&st.link)
 	x := takeExchange(&st.link)
 	defer func() {
 		s.sweeper.remove(&st.link)
+		st.end()
 		x.release()
 	}()
+	defer st.recover()
 	st.run(ctx, x)
 	if !x.answer.finished || st.aborted {
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// recover keeps a bug of ours to the stream that met it (rule R7).
+func (st *stream) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+		st.srv.log.Error("stream panicked", "peer", st.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		st.shard.Panics.Add(1)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// end waits until nobody uses what net/http takes back.
+func (st *stream) end() {
+	st.ending.Lock()
+	st.ended = true
+	st.ending.Unlock()
 }
 
 func (st *stream) run(ctx context.Context, x *Exchange) {
@@ -69,14 +102,11 @@ func (st *stream) run(ctx context.Context, x *Exchange) {
 	defer left()
 	err := x.attempt()
 	end := st.srv.now()
-	cause := st.guard.settle(end, never)
-	st.guard.enter(phaseClose, end, never)
-	x.conclude(end, err, cause)
+	x.conclude(end, err, st.guard.finish(end))
 }
 
 // reject answers a request that never got as far as the queue.
 func (st *stream) reject(x *Exchange, err error) {
-	st.guard.enter(phaseClose, st.srv.now(), never)
 	if st.r.Context().Err() != nil && errors.Is(err, errCut) { // there is nobody to answer
 		st.shard.Rejected[metrics.RejectCut].Add(1)
 		return
@@ -108,7 +138,7 @@ func (x *Exchange) takeHead(r *http.Request) error {
 			continue
 		}
 		for _, v := range values {
-			b = append(append(append(b, name...), ':', ' '), v...)
+			b = append(append(append(b, name...), ':', ' '), textproto.TrimString(v)...)
 			b = append(b, '\r', '\n')
 		}
 	}
@@ -160,9 +190,12 @@ func (x *Exchange) frameStream() error {
 		b.left = length
 		return nil
 	}
-	x.growIn(x.head + int(length))
-	for x.used < len(x.in) {
-		n, err := x.readClient(x.in[x.used:])
+	end := x.head + int(length)
+	if end > len(x.in) {
+		x.growIn(end)
+	}
+	for x.used < end {
+		n, err := x.readClient(x.in[x.used:end])
 		x.used += n
 		b.total += int64(n)
 		if err != nil {
@@ -179,6 +212,7 @@ func (x *Exchange) atStreamEnd() error {
 	var more [1]byte
 	n, err := x.readClient(more[:])
 	if n == 0 && errors.Is(err, io.EOF) {
+		x.takeTrailers()
 		return nil
 	}
 	if n > 0 {
@@ -225,12 +259,13 @@ func (x *Exchange) takeTrailers() {
 func (st *stream) head(x *Exchange) {
 	a, h := &x.answer, st.w.Header()
 	h["Content-Type"] = nil // a body without a type goes on without
-	takeApart(a.out, h)
+	bodiless := a.status == http.StatusNoContent || a.status == http.StatusNotModified
+	takeApart(a.out, h, a.noBody && !bodiless)
 	a.out = a.out[:0]
 	switch {
 	case isGRPC(h): // which frames its messages itself
 		h["Content-Length"] = nil
-	case a.length >= 0 && a.status != http.StatusNoContent && a.status != http.StatusNotModified:
+	case a.length >= 0 && !bodiless:
 		h["Content-Length"] = []string{strconv.FormatInt(a.length, 10)}
 	}
 	if st.srv.draining.Load() {
@@ -239,25 +274,28 @@ func (st *stream) head(x *Exchange) {
 	st.status, st.headReady = a.status, true
 }
 
-// takeApart adds the fields of a checked head to h, start line and framing excluded.
-func takeApart(head []byte, h http.Header) {
+// takeApart adds the fields of a checked head to h, without the start line and what
+// is hop-by-hop, of which the length may be wanted all the same.
+func takeApart(head []byte, h http.Header, length bool) {
 	_, fields, _ := bytes.Cut(head, []byte("\r\n"))
 	for len(fields) > 0 {
 		var line []byte
 		line, fields, _ = bytes.Cut(fields, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte{':'})
-		if !ok || http1.KindOf(name).HopByHop() || http1.KindOf(name) == http1.Host {
+		kind := http1.KindOf(name)
+		wanted := !kind.HopByHop() && kind != http1.Host || length && kind == http1.ContentLength
+		if !ok || !wanted {
 			continue
 		}
 		key := textproto.CanonicalMIMEHeaderKey(string(name))
-		h[key] = append(h[key], string(bytes.TrimLeft(value, " ")))
+		h[key] = append(h[key], string(textproto.TrimBytes(value)))
 	}
 }
 
 // sendTrailers announces trailers to net/http, which sends them at the end.
 func (st *stream) sendTrailers(trailers []byte) {
 	h := http.Header{}
-	takeApart(append([]byte("\r\n"), trailers...), h)
+	takeApart(append([]byte("\r\n"), trailers...), h, false)
 	for name, values := range h {
 		st.w.Header()[http.TrailerPrefix+name] = values
 	}
@@ -265,6 +303,15 @@ func (st *stream) sendTrailers(trailers []byte) {
 
 // writeStalled ends a stream whose client takes nothing.
 func (st *stream) writeStalled() { _ = st.ctl.SetWriteDeadline(time.Unix(1, 0)) } // fails on an ended stream only
+
+// stalled is called by the timer, maybe when all is over.
+func (st *stream) stalled() {
+	st.ending.Lock()
+	defer st.ending.Unlock()
+	if !st.ended {
+		st.writeStalled()
+	}
+}
 
 // write implements client.
 func (st *stream) write(p []byte) error { return st.send(p, false) }
@@ -280,17 +327,32 @@ func (st *stream) send(p []byte, last bool) error {
 	if len(p) == 0 && last {
 		return nil
 	}
+	st.shard.BytesOut.Add(uint64(len(p)))
+	for len(p) > pieceBytes || len(p) > bufferedBytes && last {
+		n := min(len(p), pieceBytes)
+		if err := st.piece(p[:n], !last); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	if !last {
+		return st.piece(p, true)
+	}
+	if _, err := st.w.Write(p); err != nil || st.ctl.SetWriteDeadline(time.Now().Add(st.srv.cfg.WriteTimeout)) != nil {
+		return ErrClientGone
+	}
+	return nil
+}
+
+// piece sends p and waits for the client to take it, not longer than WriteTimeout.
+func (st *stream) piece(p []byte, flush bool) error {
 	if d := st.srv.cfg.WriteTimeout; st.stall == nil {
-		st.stall = time.AfterFunc(d, st.writeStalled)
+		st.stall = time.AfterFunc(d, st.stalled)
 	} else {
 		st.stall.Reset(d)
 	}
 	defer st.stall.Stop()
-	if _, err := st.w.Write(p); err != nil {
-		return ErrClientGone
-	}
-	st.shard.BytesOut.Add(uint64(len(p)))
-	if !last && st.ctl.Flush() != nil {
+	if _, err := st.w.Write(p); err != nil || flush && st.ctl.Flush() != nil {
 		return ErrClientGone
 	}
 	return nil
@@ -299,7 +361,7 @@ func (st *stream) send(p []byte, last bool) error {
 // interim implements client.
 func (st *stream) interim(status int, fields []http1.Field) error {
 	h := st.w.Header()
-	takeApart(http1.AppendFields([]byte("\r\n"), fields), h)
+	takeApart(http1.AppendFields([]byte("\r\n"), fields), h, false)
 	st.w.WriteHeader(status)
 	clear(h)
 	return nil
@@ -313,8 +375,8 @@ func (st *stream) read(p []byte) (int, error) {
 	return 0, err
 }
 
-// setReadDeadline bounds the gap between two pieces of a body. Streams of gRPC are
-// conversations, in which silence is legitimate.
+// setReadDeadline bounds the gap between two pieces of a body, if it is none in which
+// silence is legitimate.
 func (st *stream) setReadDeadline(d time.Duration) error {
 	if isGRPC(st.r.Header) {
 		return nil

@@ -336,3 +336,26 @@ func TestAFinalAnswerInsteadOf100(t *testing.T) {
 	c.finish()
 	c.requireEnd()
 }
+
+// The limit on the start of the answer ends when it has begun, though the request
+// may still be coming.
+func TestAnAnswerThatBeganBeforeItsRequestEndedHasNoLimit(t *testing.T) {
+	f := newFunction(t, "tcp", func(c *fconn) {
+		c.readHead()
+		c.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+		_, _, _ = c.readBody(0, true)
+		time.Sleep(300 * time.Millisecond) // longer than the limit, and nothing to wait for
+		c.write("1\r\nb\r\n0\r\n\r\n")
+	})
+	p := newPod(t, f.backend(), func(s *setup) { s.AnswerTimeout = 100 * time.Millisecond })
+	c := p.dial()
+	c.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+	r := c.head("POST")
+	var first [1]byte
+	_, err := io.ReadFull(r.Body, first[:])
+	require.NoError(t, err)
+	c.send("0\r\n\r\n")
+	rest, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	require.Equal(t, "ab", string(first[:])+string(rest))
+}

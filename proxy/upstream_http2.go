@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,6 @@ func (b *HTTPBackend) transport() *http.Transport {
 	protocols.SetUnencryptedHTTP2(true)
 	b.http2 = &http.Transport{
 		Protocols:              protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter},
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: headSlack << 14,
 		IdleConnTimeout:        90 * time.Second,
@@ -97,15 +97,10 @@ func (b *HTTPBackend) tryHTTP2(x *Exchange) error {
 	} else {
 		x.extendAnswerTime(never / 2)
 	}
-	resp, err := b.transport().RoundTrip(b.http2Request(ctx, x, body))
-	if err == nil {
-		err = x.relayHTTP2(resp)
-		_ = resp.Body.Close() // resets the stream if it is not at its end
-	} else {
-		err = x.http2Failed(err)
+	if err := x.send100(); err != nil { // before another goroutine reads the body
+		return err
 	}
-	cancel()
-	body.detach()
+	err := b.roundTrip(ctx, cancel, x, body)
 	cause := x.OnInterrupt(nil)
 	switch {
 	case x.answer.finished:
@@ -118,13 +113,25 @@ func (b *HTTPBackend) tryHTTP2(x *Exchange) error {
 	return err
 }
 
+// roundTrip runs the request. Nothing uses x any more when it has ended.
+func (b *HTTPBackend) roundTrip(ctx context.Context, cancel context.CancelFunc, x *Exchange, body *streamedBody) error {
+	defer body.detach()
+	defer cancel()
+	resp, err := b.transport().RoundTrip(b.http2Request(ctx, x, body))
+	if err != nil {
+		return x.http2Failed(err)
+	}
+	defer resp.Body.Close() // resets the stream if it is not at its end
+	return x.relayHTTP2(resp)
+}
+
 // http2Request is the request as net/http takes it: the head that a function gets by
 // HTTP/1.1, taken apart.
 func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *streamedBody) *http.Request {
 	head := x.appendRequest(x.answer.out[:0], b.Address)
 	x.answer.out = head[:0]
 	h := http.Header{"User-Agent": nil} // none of net/http's own
-	takeApart(head, h)
+	takeApart(head, h, false)
 	if x.req.TETrailers {
 		h["Te"] = []string{"trailers"}
 	}
@@ -155,13 +162,18 @@ func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *strea
 
 // relayHTTP2 passes the function's answer on.
 func (x *Exchange) relayHTTP2(resp *http.Response) error {
-	if resp.StatusCode > 599 {
+	if resp.StatusCode < 200 || resp.StatusCode > 599 || !strings.HasPrefix(resp.Status, strconv.Itoa(resp.StatusCode)+" ") {
 		return http1.ErrAnswerStatus
 	}
 	x.Respond(resp.StatusCode, resp.ContentLength)
 	x.answer.dated = true
+	size, fields := 0, 0
 	for name, values := range resp.Header {
 		for _, v := range values {
+			size, fields = size+len(name)+len(v)+len(": \r\n"), fields+1
+			if size > x.c.srv.limits.HeadBytes || fields > x.c.srv.limits.Fields {
+				return http1.ErrAnswerSize
+			}
 			if err := x.AddField([]byte(name), []byte(v)); err != nil {
 				return err
 			}
