@@ -99,6 +99,8 @@ func (l *load) text() string {
 // TestWorkersThatAreKilledCostTheirOwnRequests is the promise of the project: 50
 // clients, 2 workers, kill -9 at random. Every request has one answer, and no
 // answer reaches another client.
+//
+// P1, P3, P5, R4, W7.
 func TestWorkersThatAreKilledCostTheirOwnRequests(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2", "--queue-max-wait", "20s")
 	l := load{may: []string{"worker_exit"}}
@@ -132,6 +134,7 @@ func TestWorkersThatAreKilledCostTheirOwnRequests(t *testing.T) {
 	require.InDelta(t, accepted, p.number("requests", "answered", "2xx")+p.number("requests", "answered", "5xx")+gone, 0)
 }
 
+// D1 to D5.
 func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 	p := begin(t, nil, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2")
 	p.waitReady()
@@ -152,6 +155,8 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 
 // TestClientsThatAbortLeaveNothingBehind sends 10 000 requests whose clients go
 // away at any moment, in every way.
+//
+// P3, P7, P12.
 func TestClientsThatAbortLeaveNothingBehind(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2", "--workers-client-grace", "5s")
 	code, _ := p.get("/")

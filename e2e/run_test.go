@@ -30,6 +30,7 @@ func runServer(t *testing.T, flags ...string) (p *pod, events func() string) {
 	}
 }
 
+// W6: signals for the function reach it.
 func TestRunServesAProcess(t *testing.T) {
 	p, events := runServer(t)
 	code, body := p.get("/")
@@ -44,6 +45,7 @@ func TestRunServesAProcess(t *testing.T) {
 	require.Equal(t, "HUP\nTERM\n", events())
 }
 
+// D7: in pass-through mode its end is ours, 128+n for a signal.
 func TestTheExitCodeOfTheFunctionIsOurs(t *testing.T) {
 	for path, code := range map[string]int{"/exit": 7, "/kill": 128 + 9} {
 		p, _ := runServer(t, "--restart", "never")
@@ -53,6 +55,7 @@ func TestTheExitCodeOfTheFunctionIsOurs(t *testing.T) {
 	}
 }
 
+// D7, W7: else it is started again, and requests wait for it.
 func TestAFunctionThatEndsIsStartedAgain(t *testing.T) {
 	p, _ := runServer(t, "--restart", "always")
 	for i := range 2 {
@@ -68,6 +71,7 @@ func TestAFunctionThatEndsIsStartedAgain(t *testing.T) {
 	require.Len(t, p.children(), 1)
 }
 
+// W1, W2: orphans are ours, although we are not process 1.
 func TestOrphansAreCollected(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pids")
 	// Each subshell ends before what it started, which is then nobody's child but ours.
@@ -111,6 +115,7 @@ func TestProxyServesAUnixSocketAndAPort(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond, "readiness follows the function")
 }
 
+// D6: the second signal ends the wait and all that was started.
 func TestASecondSignalEndsAtOnce(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py", "--drain-timeout", "60s")
 	worker := p.children()

@@ -71,6 +71,7 @@ func TestExamplesAnswer(t *testing.T) {
 	}
 }
 
+// W9, W4, M6: a failure costs one request, what it started is killed, the client reads no secrets.
 func TestAFunctionThatFailsCostsItsOwnRequest(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2", "--workers-timeout", "700ms", "--max-body", "1MB")
 
@@ -122,6 +123,7 @@ func TestW9AStalledUploadIsAnsweredInTime(t *testing.T) {
 	require.Equal(t, 200, code)
 }
 
+// W14: lines without end, floods on both streams.
 func TestAFloodOfOutputDisturbsNothing(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py")
 	for range 3 {
@@ -131,6 +133,7 @@ func TestAFloodOfOutputDisturbsNothing(t *testing.T) {
 	}
 }
 
+// P9: 503 with Retry-After, at once.
 func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	p := start(t, "serve", "testdata/handler.py", "--workers-max", "1", "--queue-depth", "0")
 	busy := make(chan int, 1)
@@ -147,6 +150,7 @@ func TestAFullQueueRefusesAtOnce(t *testing.T) {
 	require.InDelta(t, 1, p.series(`fnpod_rejected_total{reason="queue_full"}`), 0)
 }
 
+// W8: a function that cannot start ends the pod.
 func TestStartFailures(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

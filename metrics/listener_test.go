@@ -95,6 +95,7 @@ func bubble(t *testing.T, s *metrics.Server, test func(*testing.T, *pipes)) {
 	})
 }
 
+// R6 (contract, files and ports): eight connections at the admin port.
 func TestAtMostEightConnectionsAtOnce(t *testing.T) {
 	s := newServer()
 	var running atomic.Int64
@@ -201,6 +202,7 @@ func TestRunEndsConnectionsAndThoseThatWait(t *testing.T) {
 	})
 }
 
+// L11, L13: the admin port survives want of descriptors.
 func TestRunSurvivesWantOfDescriptors(t *testing.T) {
 	bubble(t, newServer(), func(t *testing.T, p *pipes) {
 		start := time.Now()

@@ -154,6 +154,7 @@ func TestAPanicEndsOneRequestOnly(t *testing.T) {
 	require.Contains(t, body, "\nfnpod_panics_total 1\n")
 }
 
+// R6: GET and HEAD alone, no bodies.
 func TestRequestBodiesAreRefused(t *testing.T) {
 	url := start(t, newServer())
 	res, _ := do(t, "GET", url+"/metrics", strings.NewReader("x"))

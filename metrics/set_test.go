@@ -145,6 +145,7 @@ func TestNamesPassThePrometheusLinter(t *testing.T) {
 	require.Empty(t, problems)
 }
 
+// M2: metrics take the same room whatever the traffic.
 func TestTheNumberOfSeriesDoesNotDependOnTraffic(t *testing.T) {
 	count := func(s *metrics.Set) (n int) {
 		families, err := s.Gather()
@@ -280,6 +281,7 @@ func TestRequestsAddUpAtAnyScrape(t *testing.T) {
 	require.Zero(t, r.InFlight)
 }
 
+// M1: labels come from closed sets.
 func TestReasonsAreTheClosedLists(t *testing.T) {
 	const rejects = "request_line version method target host header header_size header_count framing " +
 		"body_size chunk trailer expect upgrade timeout_head timeout_body cut conn_limit " +
@@ -303,6 +305,7 @@ func TestReasonsAreTheClosedLists(t *testing.T) {
 	require.Len(t, h.UpstreamErrors[:], 1+len(strings.Fields(faults)))
 }
 
+// M1: and from nowhere else.
 func TestUnknownReasonsAreNone(t *testing.T) {
 	for _, value := range []string{"", "nonsense", "Queue_Full"} {
 		r, ok := metrics.ParseRejectReason(value)

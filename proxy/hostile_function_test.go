@@ -240,6 +240,8 @@ func TestAConnectionClosedWhileIdleIsReplaced(t *testing.T) {
 
 // P6: a reused connection that is reset by our own bytes is the only case in which
 // a request is sent again, and only if a repetition can do no harm.
+//
+// P6, R4: once, on a connection that was reused.
 func TestOneRepetitionAtMost(t *testing.T) {
 	for _, test := range []struct {
 		method   string
@@ -288,6 +290,8 @@ func TestOneRepetitionAtMost(t *testing.T) {
 }
 
 // A fresh connection is never tried twice.
+//
+// P6: and never on a fresh one.
 func TestNoRepetitionOnAFreshConnection(t *testing.T) {
 	f := newFunction(t, "tcp", func(c *fconn) {
 		c.readHead()
@@ -300,6 +304,8 @@ func TestNoRepetitionOnAFreshConnection(t *testing.T) {
 }
 
 // An answer of HTTP/1.0, or one that says close, ends its connection.
+//
+// P5, R3: a connection about which there is doubt is not used again.
 func TestConnectionsThatEndAreNotPooled(t *testing.T) {
 	for _, answer := range []string{
 		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",

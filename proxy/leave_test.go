@@ -178,6 +178,7 @@ func TestAPanicIsA500(t *testing.T) {
 	require.Equal(t, 4, p.count(namePanics))
 }
 
+// P4, P10: the client has its 504, the function is stopped.
 func TestTimeoutsAnswer504AndStopTheFunction(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -17,6 +17,7 @@ var (
 	errOther = errors.New("other cause")
 )
 
+// P7: a client that is gone leaves the line.
 func TestCancelLeavesTheLineAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 3, MaxWait: time.Minute})
@@ -63,6 +64,7 @@ func TestCancelOfFirstAndLastKeepsTheLineWhole(t *testing.T) {
 	}
 }
 
+// P7: and takes no slot.
 func TestCancelBeforeAcquireTakesNoSlot(t *testing.T) {
 	q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 1})
 	var w queue.Waiter

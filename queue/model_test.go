@@ -20,6 +20,7 @@ import (
 
 const modelOperations = 1_000_000
 
+// P2, P3, P8: any order of operations does what the model says.
 func TestRandomOperationsMatchTheModel(t *testing.T) {
 	operations := modelOperations
 	if testing.Short() {

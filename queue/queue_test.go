@@ -77,6 +77,7 @@ func TestAcquireTakesAFreeSlotAtOnce(t *testing.T) {
 	requireQuiet(t, q)
 }
 
+// P8: first come, first served.
 func TestWaitersAreServedInOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 10})
@@ -97,6 +98,7 @@ func TestWaitersAreServedInOrderOfArrival(t *testing.T) {
 	})
 }
 
+// P8: nobody is skipped.
 func TestNewcomersNeverPassWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2})
@@ -114,6 +116,7 @@ func TestNewcomersNeverPassWaiters(t *testing.T) {
 	})
 }
 
+// P9: a full queue refuses without waiting.
 func TestFullQueueRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: time.Minute})
@@ -188,6 +191,7 @@ func TestResetForgetsTheTimeWaited(t *testing.T) {
 	})
 }
 
+// D5, P1: who waits at the end of a drain has an answer.
 func TestCloseRefusesWaitersAndNewcomers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 3, MaxWait: time.Minute})

@@ -9,6 +9,7 @@ import (
 	"github.com/fnpod/fnpod/queue"
 )
 
+// P8: a free slot and a waiter never coexist.
 func TestGrowingWakesWaitersInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 5})
@@ -29,6 +30,7 @@ func TestGrowingWakesWaitersInOrder(t *testing.T) {
 	})
 }
 
+// P2: never more than the limit run, also while it changes.
 func TestShrinkingDrainsToTheNewLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 4, Depth: 1})

@@ -10,6 +10,7 @@ import (
 	"github.com/fnpod/fnpod/queue"
 )
 
+// P9: who is refused is told when to come again.
 func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		name    string

@@ -16,6 +16,8 @@ import (
 // Goroutines acquire, hold, cancel each other and change the limit, all at once
 // and in real time. There are never more slots out than the largest limit allows,
 // every Acquire ends, and the counters add up. A lost wake-up would hang the test.
+//
+// P2, P3: the limit holds and no slot is lost under load.
 func TestStress(t *testing.T) {
 	const (
 		goroutines = 32
@@ -63,6 +65,7 @@ func TestStress(t *testing.T) {
 	require.Positive(t, s.Granted)
 }
 
+// P1: every wait ends.
 func TestCloseUnderLoadEndsEveryAcquire(t *testing.T) {
 	for range 50 {
 		q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 2, Depth: 100})

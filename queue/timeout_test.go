@@ -10,6 +10,7 @@ import (
 	"github.com/fnpod/fnpod/queue"
 )
 
+// P9: the wait has a bound.
 func TestAcquireGivesUpAfterMaxWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1, MaxWait: 10 * time.Second})
@@ -24,6 +25,7 @@ func TestAcquireGivesUpAfterMaxWait(t *testing.T) {
 	})
 }
 
+// P10: so has each waiter.
 func TestEveryWaiterHasItsOwnDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 5, MaxWait: 10 * time.Second})

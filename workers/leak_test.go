@@ -61,6 +61,8 @@ func goroutines() []string {
 }
 
 // TestNothingIsLeftBehind runs a pool through everything that ends workers.
+//
+// P3: goroutines, descriptors and children are at the level of before.
 func TestNothingIsLeftBehind(t *testing.T) {
 	round := func() {
 		c := config(t, "good")
@@ -101,6 +103,8 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 // TestAnswersBelongToTheirRequests has clients compare what they get while
 // workers are killed at random.
+//
+// P5: an answer belongs to its request.
 func TestAnswersBelongToTheirRequests(t *testing.T) {
 	c := config(t, "good")
 	c.Min, c.Max = 3, 3

@@ -220,6 +220,7 @@ func TestWithoutMinTheFirstRequestStartsAWorker(t *testing.T) {
 	require.EqualValues(t, 1, p.Stats().Starts)
 }
 
+// P8: first come, first served.
 func TestRequestsWaitForAWorkerInOrder(t *testing.T) {
 	p := running(t, config(t, "good"))
 	var g sync.WaitGroup
@@ -244,6 +245,7 @@ func TestRequestsWaitForAWorkerInOrder(t *testing.T) {
 	require.Equal(t, []int{0, 1, 2, 3, 4}, order)
 }
 
+// P7, P10: nobody waits longer than he may or wants to.
 func TestWaitingEndsWithDeadlineAndInterruption(t *testing.T) {
 	p := running(t, config(t, "good"))
 	var g sync.WaitGroup
@@ -283,6 +285,7 @@ func TestRunReturnsInitErrorOnce(t *testing.T) {
 	require.ErrorIs(t, p.Health(), workers.ErrNotReady)
 }
 
+// W8: a start that does not come to an end counts as a fault.
 func TestStartsThatLeadToNothing(t *testing.T) {
 	for _, c := range []struct{ mode, typ, message string }{
 		{"exit-at-once", "Exited", "exit status 7"},
@@ -310,6 +313,7 @@ func TestStartsThatLeadToNothing(t *testing.T) {
 	}
 }
 
+// W7: with pauses that grow.
 func TestLaterInitErrorsAreRetriedWithPauses(t *testing.T) {
 	c := config(t, "init-error-later")
 	c.Env = append(c.Env, "FNPOD_TEST_MARK="+t.TempDir()+"/mark")
@@ -345,6 +349,7 @@ func TestFunctionThatWorksAgainIsFoundWithoutMin(t *testing.T) {
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
 
+// W17: workers are replaced after a number of requests.
 func TestWorkersAreRecycledWithTheSuccessorWarm(t *testing.T) {
 	c := config(t, "good")
 	c.MaxRequests = 5
@@ -370,6 +375,7 @@ func TestWorkerAsksToBeReplaced(t *testing.T) {
 	require.NotEqual(t, old, p.get(t, "/pid"))
 }
 
+// W15: a ceiling for the memory of one worker, between requests.
 func TestLargeWorkersAreReplaced(t *testing.T) {
 	c := config(t, "good")
 	c.MaxRSS = 1 << 20 // a Go program is larger at once
@@ -394,6 +400,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	require.EqualValues(t, 2, s.Ends[workers.ReasonStopped])
 }
 
+// W10: who ignores the end is killed after the grace time.
 func TestGraceEndsWorkersThatStay(t *testing.T) {
 	for _, mode := range []string{"ignores-drain", "good"} {
 		t.Run(mode, func(t *testing.T) {
@@ -425,6 +432,7 @@ func TestDoWaitsForSlowStart(t *testing.T) {
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
 
+// R7, P3: a panic gives the slot back.
 func TestPanicOfExchangeCostsTheWorkerOnly(t *testing.T) {
 	p := running(t, config(t, "good"))
 	x := newExchange("/hello")

@@ -15,6 +15,7 @@ import (
 	"github.com/fnpod/fnpod/workers"
 )
 
+// W11, P5: garbage, a wrong id, frames out of place, of the wrong size or cut kill the worker.
 func TestWorkerThatMisbehavesIsReplaced(t *testing.T) {
 	for _, c := range []struct {
 		path string
@@ -52,6 +53,7 @@ func TestWorkerThatMisbehavesIsReplaced(t *testing.T) {
 	}
 }
 
+// W19, P5: a late answer reaches nobody.
 func TestWorkerThatTalksOnAfterItsAnswerIsReplaced(t *testing.T) {
 	for _, path := range []string{"/twice", "/twice-later", "/answer-then-die"} {
 		t.Run(path, func(t *testing.T) {
@@ -66,6 +68,7 @@ func TestWorkerThatTalksOnAfterItsAnswerIsReplaced(t *testing.T) {
 	}
 }
 
+// R2, P11: what the death of a worker cut does not look whole.
 func TestAnswerCutByDeathIsNoAnswer(t *testing.T) {
 	p := running(t, config(t, "good"))
 	x := newExchange("/stream-then-die")
@@ -133,6 +136,7 @@ func TestTriesThatAllMetClosedPipes(t *testing.T) {
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
 
+// W13: a worker that does not read its input may answer.
 func TestWorkerThatReadsNoMoreMayStillAnswer(t *testing.T) {
 	c := config(t, "good")
 	c.LaneBytes = 0
@@ -143,6 +147,7 @@ func TestWorkerThatReadsNoMoreMayStillAnswer(t *testing.T) {
 	require.Equal(t, "hello", p.get(t, "/hello"))
 }
 
+// P6, R4: only what nobody has read is given to another worker.
 func TestRequestThatTheDeadWorkerDidNotReadIsRunByAnother(t *testing.T) {
 	p := running(t, config(t, "good"))
 	old := p.get(t, "/pid")
@@ -157,6 +162,7 @@ func TestRequestThatTheDeadWorkerDidNotReadIsRunByAnother(t *testing.T) {
 	require.NotEqual(t, old, x.text())
 }
 
+// P1, P3: a kill costs one request.
 func TestWorkerKilledAtAnyMomentCostsItsOwnRequestAtMost(t *testing.T) {
 	c := config(t, "good")
 	c.Min, c.Max = 2, 2
@@ -217,6 +223,7 @@ func TestLengthOfStreamedBodyIsKnown(t *testing.T) {
 	require.Contains(t, x.text(), "|content-length|3")
 }
 
+// W13: an early answer is taken.
 func TestAnswerBeforeTheWholeRequestWasRead(t *testing.T) {
 	c := config(t, "good")
 	c.LaneBytes = 0
@@ -311,6 +318,7 @@ func TestFunctionThatRaises(t *testing.T) {
 	require.True(t, found)
 }
 
+// W9, P4: a worker that hangs is killed, and the slot is held until then.
 func TestRunLimitKillsTheWorker(t *testing.T) {
 	c := config(t, "good")
 	c.Timeout = 100 * time.Millisecond
@@ -321,6 +329,7 @@ func TestRunLimitKillsTheWorker(t *testing.T) {
 	p.settled(t, "counted", func(s workers.Stats) bool { return s.Ends[workers.ReasonTimeout] == 1 && s.Starts == 2 })
 }
 
+// W9, P10: so does the deadline of the request.
 func TestDeadlineKillsTheWorker(t *testing.T) {
 	p := running(t, config(t, "good"))
 	x := newExchange("/hang")
@@ -339,6 +348,7 @@ func TestShorterDeadlineAfterLongerOne(t *testing.T) {
 	require.ErrorIs(t, p.Do(y), workers.ErrTimeout)
 }
 
+// P7: the function is stopped when nobody wants its answer.
 func TestInterruptionKillsTheWorkerAtOnce(t *testing.T) {
 	p := running(t, config(t, "good"))
 	x := newExchange("/hang")
@@ -364,6 +374,7 @@ func interruptedWhen(t *testing.T, p *pool, x *exchange, cause error, running fu
 	return <-got
 }
 
+// P4, P7: the slot is held as long as the function works.
 func TestFunctionMayFinishAfterItsClientLeft(t *testing.T) {
 	c := config(t, "good")
 	c.ClientGrace = time.Hour
@@ -402,6 +413,7 @@ func TestClientThatCannotBeWritten(t *testing.T) {
 	require.Equal(t, "3", p.get(t, "/served"))
 }
 
+// R2: a cut body is no body.
 func TestCutUploadNeverLooksWhole(t *testing.T) {
 	cut := errors.New("cut")
 	for _, length := range []int64{-1, 1000, 3 << 20} {
@@ -419,6 +431,7 @@ type broken struct{ err error }
 
 func (b broken) Read([]byte) (int, error) { return 0, b.err }
 
+// W12: what a function prints is no part of its answer.
 func TestOutputBecomesLogRecords(t *testing.T) {
 	p := running(t, config(t, "good"))
 	require.Equal(t, "printed", p.get(t, "/print"))
@@ -436,6 +449,7 @@ func TestOutputBecomesLogRecords(t *testing.T) {
 	require.Equal(t, map[string]any{"k": "v"}, records[1]["fields"])
 }
 
+// W14: floods of output and of log frames stop nobody.
 func TestFloodsStopNobody(t *testing.T) {
 	p := running(t, config(t, "good"))
 	require.Equal(t, "flooded", p.get(t, "/flood"))

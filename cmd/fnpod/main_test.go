@@ -111,6 +111,7 @@ func TestHelpIsACommandToo(t *testing.T) {
 	require.Equal(t, fnpod(t, nil, "serve", "--help"), fnpod(t, nil, "help", "serve"))
 }
 
+// D6: the second signal ends the wait.
 func TestSecondStopSignalEndsTheProcessAtOnce(t *testing.T) {
 	exited := make(chan int)
 	ctx, stop := stopSignals(func(code int) { exited <- code })
