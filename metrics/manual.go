@@ -23,7 +23,7 @@ fnpod_requests_accepted_total = sum of fnpod_requests_total + fnpod_requests_cli
 ` + "```" + `
 
 Requests that we turned away (` + "`fnpod_rejected_total`" + `) are in the sum too, under the status they were answered with, except those with
-reason ` + "`conn_limit`" + `, which never began.
+reason ` + "`conn_limit`" + ` and those whose client left inside the head, which never began.
 
 | name | type | unit | labels | meaning |
 |---|---|---|---|---|

@@ -330,11 +330,8 @@ func (c *conn) readFailed(err error) {
 // connection: its bytes have no meaning any more.
 func (c *conn) reject(x *Exchange, err error) next {
 	c.enter(phaseClose, never)
-	st := c.srv.statusOf(err)
-	c.shard.Rejected[st.Reject].Add(1)
 	x.req.KeepAlive = false
-	x.answer.reset()
-	x.writeError(st)
+	x.refuse(err)
 	c.lingers = true
 	return leaveClose
 }

@@ -150,6 +150,16 @@ func (st *Status) body() string {
 	}
 }
 
+// refuse answers a request that never got as far as the queue, and counts it.
+func (x *Exchange) refuse(err error) {
+	st, shard := x.c.srv.statusOf(err), x.c.shard
+	shard.Rejected[st.Reject].Add(1)
+	x.answer.reset()
+	x.writeError(st)
+	shard.Accepted.Add(1)
+	shard.Answered[st.Code/100].Add(1)
+}
+
 // writeError writes our own answer: a short fixed text, nothing of the error
 // itself (rule M6), and a field that says who answered and why.
 func (x *Exchange) writeError(st Status) {

@@ -206,3 +206,21 @@ func TestTimeoutsAnswer504AndStopTheFunction(t *testing.T) {
 		})
 	}
 }
+
+// P12: who is turned away before the queue is counted under the status it was answered with.
+func TestP12WhoIsTurnedAwayIsAnswered(t *testing.T) {
+	p := newPod(t, newEcho(t, "tcp").backend(), func(s *setup) { s.MaxBody, s.BodyTimeout = 1000, 50*time.Millisecond })
+	for i, send := range []string{
+		"GET / HTTP/1.1\r\n\r\n",
+		upload(lengthFraming(2000)),
+		upload(lengthFraming(100)) + "too slow",
+	} {
+		c := p.dial()
+		c.send(send)
+		require.Equal(t, 4, c.receive("POST").code/100)
+		c.requireEnd()
+		r := p.metrics.Requests()
+		require.EqualValues(t, i+1, r.Answered[4])
+		require.EqualValues(t, i+1, r.Accepted)
+	}
+}

@@ -111,10 +111,7 @@ func (st *stream) reject(x *Exchange, err error) {
 		st.shard.Rejected[metrics.RejectCut].Add(1)
 		return
 	}
-	status := st.srv.statusOf(err)
-	st.shard.Rejected[status.Reject].Add(1)
-	x.answer.reset()
-	x.writeError(status)
+	x.refuse(err)
 }
 
 // takeHead writes the request as a head of HTTP/1.1 and parses that, so that there
