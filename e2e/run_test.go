@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // runServer starts testdata/server.py under fnpod run; events is what it noted.
@@ -38,11 +39,43 @@ func TestRunServesAProcess(t *testing.T) {
 	require.Equal(t, "served", body)
 	_, body = p.get("/env")
 	require.Equal(t, "unset", body, "our settings are not the function's")
-	p.signal(syscall.SIGHUP)
-	require.Eventually(t, func() bool { return events() == "HUP\n" }, 5*time.Second, 5*time.Millisecond, "signal is passed on")
+	want := ""
+	for _, s := range passedOn {
+		p.signal(s)
+		want += strings.TrimPrefix(unix.SignalName(s), "SIG") + "\n"
+		require.Eventually(t, func() bool { return events() == want }, 5*time.Second, 5*time.Millisecond, "signal is passed on")
+	}
 	p.signal(syscall.SIGTERM)
 	require.Equal(t, 0, p.exit())
-	require.Equal(t, "HUP\nTERM\n", events())
+	require.Equal(t, want+"TERM\n", events())
+}
+
+// passedOn are the signals that mean nothing to us.
+var passedOn = []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH}
+
+// W6: and where nobody is there to be passed them, they end nothing.
+func TestW6SignalsThatMeanNothingEndNothing(t *testing.T) {
+	function := start(t, "serve", "testdata/handler.py")
+	for _, p := range []*pod{function, start(t, "proxy", "http://"+function.listen)} {
+		for _, s := range append(passedOn, syscall.SIGPIPE) {
+			p.signal(s)
+		}
+		code, _ := p.get("/")
+		require.Equal(t, 200, code)
+	}
+}
+
+// Contract, files and ports: the way to the function is no other for what the environment says.
+func TestTheWayToTheFunctionHasNoProxy(t *testing.T) {
+	function := start(t, "serve", "testdata/handler.py")
+	var env []string
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
+		env = append(env, name+"=http://127.0.0.1:1")
+	}
+	p := begin(t, append(env, "NO_PROXY=", "no_proxy="), "proxy", "http://"+function.listen)
+	p.waitReady()
+	code, _ := p.get("/")
+	require.Equal(t, 200, code)
 }
 
 // D7: in pass-through mode its end is ours, 128+n for a signal.

@@ -43,8 +43,8 @@ type Config struct {
 	// writes to our own standard output and standard error.
 	Output func(Line)
 	// OutputRate bounds what reaches Output, in bytes per second over both
-	// streams, with bursts of one second. More is read and dropped. 0 means
-	// DefaultOutputRate, less than 0 means no bound.
+	// streams, with bursts of one second; a short line counts as 64 bytes. More
+	// is read and dropped. 0 means DefaultOutputRate, less than 0 means no bound.
 	OutputRate int
 	// Grace is the time from SIGTERM to SIGKILL in Stop; 0 means DefaultGrace.
 	Grace time.Duration

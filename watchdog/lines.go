@@ -9,6 +9,10 @@ import (
 // MaxLine is the length in bytes at which a line of output is cut.
 const MaxLine = 16 << 10
 
+// leastCost is what the shortest line costs of the rate, in bytes: a record is
+// made of each.
+const leastCost = 64
+
 // Line is one line of output. It is passed by value; Text is not.
 type Line struct {
 	// Stream tells where the process wrote it.
@@ -93,7 +97,7 @@ func (l *lines) end() {
 // emit hands a line on if the rate allows it.
 func (l *lines) emit(text []byte, cut bool, now time.Time) {
 	size := int64(len(text)) + 1
-	if l.deaf || !l.output.rate.take(size, now) {
+	if l.deaf || !l.output.rate.take(max(size, leastCost), now) {
 		l.dropped += size
 		l.output.dropped.Add(size)
 		return

@@ -98,6 +98,25 @@ func TestW14TheRateIsBytesPerSecond(t *testing.T) {
 	})
 }
 
+// W14: a record is made of each line, so short ones are bounded in number.
+func TestW14ShortLinesCostMoreThanTheirBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines, dropped := 0, int64(0)
+		l := watchdog.NewLines(watchdog.Config{OutputRate: 64 << 10, Output: func(l watchdog.Line) {
+			dropped += l.Dropped
+			if len(l.Text) > 0 {
+				lines++
+			}
+		}})
+		for text := []byte(strings.Repeat("y\n", 5000)); len(text) > 0; {
+			text = text[l.Write(text):]
+		}
+		l.Close()
+		require.Equal(t, 1024, lines)
+		require.EqualValues(t, 2*(5000-1024), dropped, "real bytes are counted")
+	})
+}
+
 func TestW14LinesAreCutAtTheLimit(t *testing.T) {
 	for _, length := range []int{watchdog.MaxLine - 1, watchdog.MaxLine, watchdog.MaxLine + 1, 3 * watchdog.MaxLine} {
 		var got []watchdog.Line

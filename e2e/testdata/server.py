@@ -61,5 +61,6 @@ def stop(number, frame):
 
 
 signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGHUP, lambda n, f: event("HUP"))
+for name in "HUP", "USR1", "USR2", "WINCH":
+    signal.signal(getattr(signal, "SIG" + name), lambda n, f, name=name: event(name))
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
