@@ -331,7 +331,7 @@ func crowdPod(t *testing.T, kind string, ids int, start func(env []string, comma
 	h := newHandlerLedger(t, ids)
 	p = start(h.env, "serve", append([]string{
 		"testdata/" + kind, "--workers-min", "2", "--workers-max", "2",
-		"--workers-timeout", "500ms", "--workers-client-grace", "300ms",
+		"--workers-timeout", "500ms", "--workers-start-timeout", "3s", "--workers-client-grace", "300ms",
 	}, queued...)...)
 	return p, h.ledger, func() { h.read(t) }, func(r *rand.Rand) {
 		pids := p.children()

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const readSize = 64 << 10
+// readSize is room for a whole frame, unless its meta is large, too.
+const readSize = headerSize + maxInline
 
 var (
 	// errWoken means that wake was called while we waited; look at the flags again.
