@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"workers/wrapper": {},
 	"scripts/...":     {},
 	"e2e":             {},
+	"e2e/hostile":     {},
 	"examples/...":    {},
 }
 
