@@ -46,7 +46,7 @@ var direct = map[string]struct {
 	folders []string
 }{
 	"github.com/alecthomas/kong":              {"command line: flags, help and manual from one declaration", []string{"cmd/fnpod", "cmd/fnpod-bench"}},
-	"github.com/prometheus/client_golang":     {"registry and exposition of metrics", []string{"metrics"}},
+	"github.com/prometheus/client_golang":     {"registry and exposition of metrics", []string{"metrics", "platform"}},
 	"github.com/prometheus/client_model":      {"metrics as messages", []string{"metrics"}},
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
 	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "cmd/fnpod-bench"}},

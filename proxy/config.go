@@ -25,9 +25,10 @@ type Config struct {
 
 	TunnelIdleTimeout time.Duration // longest time a tunnel may move no byte; the two limits before end when it begins
 
-	Forwarded string // "append" to the forwarding fields the client sent, "replace" them, or "off"
-	AccessLog bool   // one log record per request
-	Timing    bool   // answers tell by Server-Timing how long they waited and ran
+	Forwarded  string // "append" to the forwarding fields the client sent, "replace" them, or "off"
+	RequestIDs bool   // the function gets an X-Request-Id, of ours if the client sent none
+	AccessLog  bool   // one log record per request
+	Timing     bool   // answers tell by Server-Timing how long they waited and ran
 
 	DrainDelay   time.Duration // keeps accepting this long after the drain began
 	DrainTimeout time.Duration // then waits this long for requests to end
@@ -49,6 +50,7 @@ func DefaultConfig() Config {
 		TunnelIdleTimeout: 10 * time.Minute,
 
 		Forwarded:    "append",
+		RequestIDs:   true,
 		DrainDelay:   5 * time.Second,
 		DrainTimeout: 30 * time.Second,
 	}

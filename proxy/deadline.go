@@ -16,6 +16,12 @@ func (x *Exchange) readDeadline() {
 	if d := x.c.srv.cfg.Timeout; d > 0 {
 		x.deadline = x.arrived + int64(d)
 	}
+	if hook := x.c.srv.hooks.Deadline; hook != nil {
+		if d, ok := hook(x); ok {
+			x.endAfter(d)
+		}
+		return
+	}
 	r := &x.req
 	if r.Has(http1.XTimeout) {
 		if d, ok := timeoutField(x.only(http1.XTimeout)); ok {

@@ -38,7 +38,7 @@ var (
 // Status says how an error is answered and counted. Reject or Upstream may be
 // zero; Label goes into the Fnpod-Error field, from a closed list.
 type Status struct {
-	Err        error
+	Err        error // nil: in Parts.Statuses, for what has the Label already
 	Code       int
 	Label      string
 	Reject     metrics.RejectReason
@@ -87,11 +87,21 @@ func (s *Server) statusOf(err error) Status {
 		return ofCodec(malformed)
 	}
 	for i := range s.statuses {
-		if errors.Is(err, s.statuses[i].Err) {
-			return s.statuses[i]
+		if e := s.statuses[i].Err; e != nil && errors.Is(err, e) {
+			return s.inOwnWords(s.statuses[i])
 		}
 	}
-	return Status{Code: 500, Label: "internal"}
+	return s.inOwnWords(Status{Code: 500, Label: "internal"})
+}
+
+// inOwnWords lets a platform decide about the code and the words of a status by its label.
+func (s *Server) inOwnWords(st Status) Status {
+	for i := range s.statuses {
+		if o := &s.statuses[i]; o.Err == nil && o.Label == st.Label {
+			st.Code, st.Text, st.Fields = o.Code, o.Text, o.Fields
+		}
+	}
+	return st
 }
 
 func ofCodec(e *http1.Error) Status {

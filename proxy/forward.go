@@ -25,8 +25,10 @@ func (x *Exchange) appendRequest(dst []byte, fallbackHost string) []byte {
 	if x.c.srv.cfg.Forwarded != "off" {
 		dst = x.appendForwarded(dst)
 	}
-	dst = appendRequestID(dst, x)
-	if x.deadline != never {
+	if x.c.srv.cfg.RequestIDs {
+		dst = appendRequestID(dst, x)
+	}
+	if x.deadline != never && x.c.srv.hooks.Deadline == nil {
 		dst = x.appendTimeout(dst)
 	}
 	dst = http1.AppendFields(dst, r.Fields)

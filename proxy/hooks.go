@@ -8,6 +8,9 @@ type Hooks struct {
 	// Own looks at a request before it queues. It may answer it, with Respond to Finish,
 	// and report true; or call Bypass; or leave it alone.
 	Own func(x *Exchange) (answered bool)
+	// Deadline returns how long the client waits for its answer, instead of the fields that we
+	// know; it can only shorten. Nothing is told to the function then.
+	Deadline func(x *Exchange) (d time.Duration, ok bool)
 	// Fields takes a last look at an answer's head: the status line and the fields, without
 	// framing and without the empty line. It returns what is sent instead, and may append.
 	Fields func(x *Exchange, head []byte) []byte
@@ -31,6 +34,9 @@ func (x *Exchange) Bypass(target []byte) {
 	x.bypass = true
 	x.req.Target = target
 }
+
+// Field returns the value of the request's first field with a name, in any case.
+func (x *Exchange) Field(name string) (value []byte, ok bool) { return x.field(name) }
 
 // Answered reports whether the answer is the function's.
 func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }

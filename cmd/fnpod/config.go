@@ -101,9 +101,10 @@ type proxySettings struct {
 
 	TunnelIdleTimeout time.Duration `group:"Time-outs" help:"Longest time a WebSocket tunnel may be silent in both directions; the time-outs of requests end when it begins."`
 
-	Forwarded string `allowed:"append,replace,off" group:"Requests" help:"X-Forwarded-* and Forwarded fields of the client: append to them, replace them, or off to pass them unchanged."`
-	AccessLog bool   `group:"Logs" help:"One log record per request."`
-	Timing    bool   `name:"server-timing" group:"Requests" help:"Answers tell by Server-Timing how long they waited and ran."`
+	Forwarded  string `allowed:"append,replace,off" group:"Requests" help:"X-Forwarded-* and Forwarded fields of the client: append to them, replace them, or off to pass them unchanged."`
+	RequestIDs bool   `name:"request-ids" group:"Requests" help:"The function gets an X-Request-Id, of ours if the client sent none."`
+	AccessLog  bool   `group:"Logs" help:"One log record per request."`
+	Timing     bool   `name:"server-timing" group:"Requests" help:"Answers tell by Server-Timing how long they waited and ran."`
 
 	DrainDelay   time.Duration `group:"Stopping" help:"Goes on accepting this long after the stop signal, so that endpoints can notice."`
 	DrainTimeout time.Duration `group:"Stopping" help:"Then waits this long for requests to end."`

@@ -1,0 +1,77 @@
+package openfaas
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// Who made an answer that is not the function's.
+const (
+	byWatchdog   = "X-Openfaas-Internal: of-watchdog\r\n"
+	byMiddleware = "Content-Type: text/plain\r\nX-Openfaas-Internal: faas-middleware\r\n"
+)
+
+// Statuses says how requests are refused. The queue-worker of OpenFaaS comes again after a 429.
+func (s *Settings) Statuses() []proxy.Status {
+	full := fmt.Sprintf("Concurrent request limit exceeded. Max concurrent requests: %d\n", s.MaxInflight)
+	return []proxy.Status{
+		{Err: queue.ErrFull, Code: 429, Label: "queue_full", Text: full, Fields: byMiddleware},
+		{Err: proxy.ErrTimeout, Code: 504, Label: "timeout", Fields: byWatchdog},
+		{Err: proxy.ErrAnswerTimeout, Code: 504, Label: "timeout", Fields: byWatchdog},
+		{Code: 500, Label: "connect", Fields: byWatchdog},
+		{Code: 500, Label: "early_close", Fields: byWatchdog},
+		{Code: 500, Label: "reset", Fields: byWatchdog},
+	}
+}
+
+// Deadline reads X-Timeout as OpenFaaS does: a Go duration, which can only shorten exec_timeout. It implements
+// proxy.Hooks.Deadline.
+func (s *Settings) Deadline(x *proxy.Exchange) (time.Duration, bool) {
+	v, ok := x.Field("X-Timeout")
+	if !ok {
+		return 0, false
+	}
+	d, err := time.ParseDuration(string(v))
+	if err != nil || d <= 0 || s.ExecTimeout == 0 || d > s.ExecTimeout {
+		return 0, false
+	}
+	return d, true
+}
+
+// Fields adds how long the function took, except where it streams. It implements proxy.Hooks.Fields.
+func (s *Settings) Fields(x *proxy.Exchange, head []byte) []byte {
+	if s.Mode == ModeStreaming || s.Mode == ModeStatic || x.Ran() == 0 || streams(x) {
+		return head
+	}
+	head = without(head, "X-Duration-Seconds")
+	head = append(head, "X-Duration-Seconds: "...)
+	head = strconv.AppendFloat(head, x.Ran().Seconds(), 'f', 6, 64)
+	return append(head, '\r', '\n')
+}
+
+// streams reports what of-watchdog takes for a stream: by what the client asks for.
+func streams(x *proxy.Exchange) bool {
+	if x.Request().Upgrade != nil {
+		return true
+	}
+	accept, _ := x.Field("Accept")
+	accept = bytes.ToLower(accept)
+	return bytes.Contains(accept, []byte("text/event-stream")) || bytes.Contains(accept, []byte("application/x-ndjson"))
+}
+
+// without removes all fields with a name from a head.
+func without(head []byte, name string) []byte {
+	out := head[:0]
+	for line := range bytes.Lines(head) {
+		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			continue
+		}
+		out = append(out, line...)
+	}
+	return out
+}

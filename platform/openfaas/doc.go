@@ -1,0 +1,10 @@
+// Package openfaas makes fnpod a drop-in replacement for of-watchdog: the same
+// environment, routes, status codes, fields, series and log lines, over the same core as
+// every other platform.
+//
+//	settings.go  what the environment says, by OpenFaaS' rules of reading it
+//	routes.go    /_/health and /_/ready, and the lock file that health checks look at
+//	answer.go    statuses and fields as clients and the queue-worker know them
+//	metrics.go   the series that dashboards and autoscalers read
+//	log.go       lines as people grep them
+package openfaas

@@ -1,0 +1,107 @@
+package openfaas
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// stampLayout is that of Go's log package, which people and log shippers know from the original.
+const stampLayout = "2006/01/02 15:04:05 "
+
+// handler writes records as lines of text: when, what, and the facts behind it.
+type handler struct {
+	w     io.Writer
+	attrs string
+}
+
+// NewHandler returns a handler of log records that writes as the original does.
+func NewHandler(w io.Writer) slog.Handler { return handler{w: w} }
+
+// Enabled implements slog.Handler.
+func (h handler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+
+// Handle implements slog.Handler.
+func (h handler) Handle(_ context.Context, r slog.Record) error {
+	b := r.Time.AppendFormat(nil, stampLayout)
+	b = append(b, r.Message...)
+	b = append(b, h.attrs...)
+	r.Attrs(func(a slog.Attr) bool {
+		b = append(b, fact(a)...)
+		return true
+	})
+	_, err := h.w.Write(append(b, '\n'))
+	return err
+}
+
+// fact is " name=value", quoted where it would not be one word.
+func fact(a slog.Attr) string {
+	v := a.Value.Resolve().String()
+	if v == "" || strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '"' }) {
+		v = strconv.QuoteToASCII(v)
+	}
+	return " " + a.Key + "=" + v
+}
+
+// WithAttrs implements slog.Handler.
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for _, a := range attrs {
+		h.attrs += fact(a)
+	}
+	return h
+}
+
+// WithGroup implements slog.Handler; nobody of ours groups.
+func (h handler) WithGroup(string) slog.Handler { return h }
+
+// LogLine writes a line of the function as the original does: with a stamp and the name of its stream, or bare.
+func (s *Settings) LogLine(w io.Writer, l watchdog.Line) {
+	var b []byte
+	if s.PrefixLogs {
+		b = time.Now().AppendFormat(b, stampLayout)
+		b = append(append(b, l.Stream.String()...), ": "...)
+	}
+	b = append(b, l.Text...)
+	_, _ = w.Write(append(b, '\n')) // there is nowhere to report it
+}
+
+// LogRequest writes the line of a request. Probes of kubelet have none.
+func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
+	if agent, _ := x.Field("User-Agent"); strings.HasPrefix(string(agent), "kube-probe") {
+		return
+	}
+	r := x.Request()
+	b := time.Now().AppendFormat(nil, stampLayout)
+	b = fmt.Appendf(b, "%s %s - %d %s- ContentLength: %dB (%.4fs)",
+		clean(r.Method), clean(r.Target), o.Status, s.statusText(o.Status), o.Bytes, o.Took.Seconds())
+	if s.LogCallID {
+		id, ok := x.Field("X-Call-Id")
+		if !ok {
+			id = []byte("none")
+		}
+		b = fmt.Appendf(b, " [%s]", clean(id))
+	}
+	_, _ = w.Write(append(b, '\n')) // there is nowhere to report it
+}
+
+// statusText is in the lines of http mode only.
+func (s *Settings) statusText(code int) string {
+	if s.Mode != ModeHTTP {
+		return ""
+	}
+	return http.StatusText(code) + " "
+}
+
+// clean cuts text of a client and shows nothing but printable characters (rule M3).
+func clean(text []byte) string {
+	q := strconv.QuoteToASCII(string(text[:min(len(text), 512)]))
+	return q[1 : len(q)-1]
+}
