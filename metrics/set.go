@@ -76,8 +76,11 @@ func (s *Set) Func(id ID, read func() float64, values ...string) {
 	s.funcs = append(s.funcs, function{id, values, read})
 }
 
+// Collector is where series come from that are not ours.
+type Collector = prometheus.Collector
+
 // Register adds the series of a platform. It panics when one has the name of another.
-func (s *Set) Register(c ...prometheus.Collector) { s.registry.MustRegister(c...) }
+func (s *Set) Register(c ...Collector) { s.registry.MustRegister(c...) }
 
 // Gather reads all series. It implements prometheus.Gatherer.
 func (s *Set) Gather() ([]*dto.MetricFamily, error) { return s.registry.Gather() }

@@ -98,15 +98,16 @@ func appendPair(dst, name, value []byte) []byte {
 
 func clip(b []byte) []byte { return b[:min(len(b), 64)] }
 
-// endHead adds framing and what only we can know, and ends the head.
-func (x *Exchange) endHead() {
+// endHead adds framing and what only we can know, and ends the head. body is how the
+// body begins, as far as that is known.
+func (x *Exchange) endHead(body []byte) {
 	a := &x.answer
 	a.headDone = true
 	if x.c.srv.cfg.Timing && x.arrived > 0 {
 		a.out = x.appendTiming(a.out)
 	}
 	if fields := x.c.srv.hooks.Fields; fields != nil && x.arrived > 0 {
-		a.out = fields(x, a.out)
+		a.out = fields(x, a.out, body)
 	}
 	if st := x.c.stream; st != nil {
 		st.head(x)
@@ -167,7 +168,7 @@ func (x *Exchange) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if !a.headDone {
-		x.endHead()
+		x.endHead(p)
 	}
 	a.written += int64(len(p))
 	if a.length >= 0 && a.written > a.length {
@@ -265,7 +266,7 @@ func (x *Exchange) Finish() error {
 		if a.length == unknownLength && !a.noBody && len(a.trailers) == 0 {
 			a.length = 0
 		}
-		x.endHead()
+		x.endHead(nil)
 	}
 	if !a.noBody && a.length >= 0 && a.written != a.length {
 		return fmt.Errorf("%w: body of %d bytes, declared %d", ErrBadAnswer, a.written, a.length)

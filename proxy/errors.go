@@ -200,7 +200,7 @@ func (x *Exchange) writeError(st Status) {
 	if a.noBody {
 		a.length = unknownLength
 	}
-	x.endHead()
+	x.endHead(nil)
 	if !a.noBody {
 		a.out = append(a.out, text...)
 	}

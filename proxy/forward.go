@@ -10,16 +10,17 @@ import (
 // appendRequest assembles the head of the request as the function gets it: the
 // request line and framing are ours, checked fields go on as they stand, and what
 // describes the client is added last, after what Connection named was taken out.
-func (x *Exchange) appendRequest(dst []byte, fallbackHost string) []byte {
+func (x *Exchange) appendRequest(dst []byte, b *HTTPBackend) []byte {
 	r := &x.req
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
+	dst = append(dst, b.Prefix...)
 	dst = append(dst, r.Target...)
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	if len(r.Host) > 0 {
 		dst = append(dst, r.Host...)
 	} else {
-		dst = append(dst, fallbackHost...)
+		dst = append(dst, b.Address...)
 	}
 	dst = append(dst, '\r', '\n')
 	if x.c.srv.cfg.Forwarded != "off" {

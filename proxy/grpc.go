@@ -63,7 +63,7 @@ func (x *Exchange) writeGRPCError(st Status) {
 	a.out = append(a.out, st.Label...)
 	a.out = append(a.out, '\r', '\n')
 	a.out = x.c.srv.appendLimit(a.out, st.Label)
-	x.endHead()
+	x.endHead(nil)
 	a.finished, a.status = true, st.Code
 	_ = x.flush() // the end of the stream follows in any case
 }

@@ -12,8 +12,12 @@ type Hooks struct {
 	// know; it can only shorten. Nothing is told to the function then.
 	Deadline func(x *Exchange) (d time.Duration, ok bool)
 	// Fields takes a last look at an answer's head: the status line and the fields, without
-	// framing and without the empty line. It returns what is sent instead, and may append.
-	Fields func(x *Exchange, head []byte) []byte
+	// framing and without the empty line, and at the first bytes of the body, of which there
+	// may be none. It returns what is sent instead of the head, and may append to it.
+	Fields func(x *Exchange, head, body []byte) []byte
+	// Sniffs lets the head of an answer without Content-Type wait for the first bytes of its
+	// body, so that Fields sees them.
+	Sniffs bool
 	// Ended is told of every request that was accepted, when it has ended.
 	Ended func(x *Exchange, o Outcome)
 }
@@ -34,6 +38,9 @@ func (x *Exchange) Bypass(target []byte) {
 	x.bypass = true
 	x.req.Target = target
 }
+
+// Bypassed reports whether Bypass was called.
+func (x *Exchange) Bypassed() bool { return x.bypass }
 
 // Field returns the value of the request's first field with a name, in any case.
 func (x *Exchange) Field(name string) (value []byte, ok bool) { return x.field(name) }

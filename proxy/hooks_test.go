@@ -33,7 +33,7 @@ func TestHooks(t *testing.T) {
 				}
 				return false
 			},
-			Fields: func(x *proxy.Exchange, head []byte) []byte {
+			Fields: func(x *proxy.Exchange, head, _ []byte) []byte {
 				if x.Answered() {
 					return append(bytes.ReplaceAll(head, []byte("X-A: "), []byte("X-B: ")), "X-Ran: yes\r\n"...)
 				}

@@ -25,6 +25,7 @@ const refusedTime = 100 * time.Millisecond
 type HTTPBackend struct {
 	Network        string        // "tcp" or "unix"
 	Address        string        // host:port or path
+	Prefix         string        // goes before every target
 	ConnectTimeout time.Duration // how long a function that does not listen is waited for
 	MaxIdle        int           // most idle connections kept
 	Starting       func() bool   // whether a function that does not listen is expected to; nil: always

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,13 @@ import (
 // relayLength passes on a body whose length is declared.
 func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err error) {
 	left := x.resp.Length
+	if len(rest) == 0 && x.sniffs() {
+		n, err := u.nc.Read(x.up)
+		if err != nil {
+			return nil, cutBy(err)
+		}
+		rest = x.up[:n]
+	}
 	n := min(int64(len(rest)), left)
 	surplus = rest[n:]
 	left -= n
@@ -36,6 +44,19 @@ func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err er
 		}
 	}
 	return surplus, x.Finish()
+}
+
+// sniffs reports whether the head must wait for the first bytes of the body.
+func (x *Exchange) sniffs() bool {
+	if !x.c.srv.hooks.Sniffs || x.answer.headDone {
+		return false
+	}
+	for i := range x.resp.Fields {
+		if bytes.EqualFold(x.resp.Fields[i].Name, []byte("Content-Type")) {
+			return false
+		}
+	}
+	return true
 }
 
 // splice moves n bytes from the function to the client inside the kernel, where
@@ -93,8 +114,10 @@ func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err e
 			x.answer.length = int64(payload)
 		}
 		first = false
-		if _, err := x.Write(rest[:payload]); err != nil {
-			return nil, err
+		if payload > 0 || !x.sniffs() {
+			if _, err := x.Write(rest[:payload]); err != nil {
+				return nil, err
+			}
 		}
 		if chunks.Done() {
 			surplus = rest[consumed:]
@@ -118,8 +141,10 @@ func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err e
 func (x *Exchange) relayToClose(u *upstream, rest []byte) error {
 	x.answer.length = unknownLength
 	for {
-		if _, err := x.Write(rest); err != nil {
-			return err
+		if len(rest) > 0 || !x.sniffs() {
+			if _, err := x.Write(rest); err != nil {
+				return err
+			}
 		}
 		n, err := u.nc.Read(x.up)
 		if errors.Is(err, io.EOF) {

@@ -55,7 +55,7 @@ func (b *HTTPBackend) doUpgrade(x *Exchange) error {
 		return err
 	}
 	x.asksSwitch = true
-	head := x.appendRequest(x.answer.out[:0], b.Address)
+	head := x.appendRequest(x.answer.out[:0], b)
 	x.answer.out = head[:0]
 	n, err := u.exchange(head, x.up, false)
 	if err != nil {

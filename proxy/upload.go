@@ -36,7 +36,7 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 		u.close()
 		return err
 	}
-	head := x.appendRequest(x.answer.out[:0], b.Address)
+	head := x.appendRequest(x.answer.out[:0], b)
 	x.answer.out = head[:0]
 	if _, err := u.nc.Write(head); err != nil {
 		u.close()

@@ -148,7 +148,7 @@ func (b *HTTPBackend) Do(x *Exchange) error {
 			u.close()
 			return err
 		}
-		out := x.appendBody(x.appendRequest(x.answer.out[:0], b.Address))
+		out := x.appendBody(x.appendRequest(x.answer.out[:0], b))
 		x.answer.out = out[:0]
 		n, err := u.exchange(out, x.up, reused)
 		if errors.Is(err, errStale) { // nothing was sent: not an attempt

@@ -128,7 +128,7 @@ func (b *HTTPBackend) roundTrip(ctx context.Context, cancel context.CancelFunc, 
 // http2Request is the request as net/http takes it: the head that a function gets by
 // HTTP/1.1, taken apart.
 func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *streamedBody) *http.Request {
-	head := x.appendRequest(x.answer.out[:0], b.Address)
+	head := x.appendRequest(x.answer.out[:0], b)
 	x.answer.out = head[:0]
 	h := http.Header{"User-Agent": nil} // none of net/http's own
 	takeApart(head, h, false)
@@ -140,7 +140,7 @@ func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *strea
 	if host == "" {
 		host = b.Address
 	}
-	target := string(x.req.Target)
+	target := b.Prefix + string(x.req.Target)
 	if strings.HasPrefix(target, "//") { // which would be read as an authority
 		target = "//" + host + target
 	}

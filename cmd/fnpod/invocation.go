@@ -15,6 +15,7 @@ const description = "fnpod serves a function: an HTTP front door and a bounded q
 
 // invocation is one call of fnpod: what the process was given.
 type invocation struct {
+	name     string // what the program was called by
 	env      environment
 	stdout   io.Writer
 	stderr   io.Writer
@@ -29,6 +30,9 @@ type runner interface {
 
 // command finds the command that args ask for, with its settings complete and checked.
 func (inv *invocation) command(args []string) (runner, error) {
+	if r, err := inv.asPlatform(args); r != nil || err != nil {
+		return r, err
+	}
 	if len(args) == 0 {
 		return nil, inv.noCommand()
 	}

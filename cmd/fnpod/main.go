@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -39,14 +40,14 @@ func main() {
 		os.Exit(code)
 	}
 	ctx, stop := stopSignals(exit)
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, stderr)
+	code := run(ctx, os.Args[0], os.Args[1:], os.Environ(), os.Stdout, stderr)
 	stop()
 	exit(code)
 }
 
 // run does what the command line asks for and returns the exit code.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	inv := &invocation{env: newEnvironment(environ), stdout: stdout, stderr: stderr}
+func run(ctx context.Context, name string, args, environ []string, stdout, stderr io.Writer) int {
+	inv := &invocation{name: filepath.Base(name), env: newEnvironment(environ), stdout: stdout, stderr: stderr}
 	command, err := inv.command(args)
 	if err == nil {
 		err = command.Run(ctx, inv)

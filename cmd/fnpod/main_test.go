@@ -21,7 +21,7 @@ type result struct {
 func fnpod(t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, environ, &stdout, &stderr)
+	code := run(t.Context(), "fnpod", args, environ, &stdout, &stderr)
 	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }
 

@@ -43,6 +43,7 @@ type pod struct {
 	settings *front
 	function function
 	statuses []proxy.Status // how errors of the function are answered
+	platform platform       // what it adds; the zero value is our own
 
 	metrics  *metrics.Set
 	queue    *queue.Queue
@@ -51,6 +52,14 @@ type pod struct {
 	server   *proxy.Server
 	started  time.Time
 	draining atomic.Bool
+}
+
+// platform is what a platform adds to a pod. All of it is optional.
+type platform struct {
+	hooks      proxy.Hooks
+	collectors func(p *pod) []metrics.Collector
+	opened     func() error // called when both ports are open
+	ending     func()       // called when the drain begins
 }
 
 // What readiness says; the texts are answers.
@@ -73,6 +82,9 @@ func (p *pod) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.opened(); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	fctx, stopFunction := context.WithCancel(context.WithoutCancel(ctx))
 	actx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFunction()
@@ -92,6 +104,9 @@ func (p *pod) run(ctx context.Context) error {
 	g.Go(func() error {
 		<-gctx.Done()
 		p.draining.Store(true)
+		if p.platform.ending != nil {
+			p.platform.ending()
+		}
 		p.log.Info("draining", "delay", p.settings.Proxy.DrainDelay.String())
 		return nil
 	})
@@ -100,6 +115,14 @@ func (p *pod) run(ctx context.Context) error {
 	err = errors.Join(err, keepers.Wait())
 	p.log.Info("stopped", "after", time.Since(p.started).Round(time.Millisecond).String())
 	return err
+}
+
+// opened tells the platform that the ports are open.
+func (p *pod) opened() error {
+	if p.platform.opened == nil {
+		return nil
+	}
+	return p.platform.opened()
 }
 
 // tuneProcessors follows the CPU quota, with at least one processor.
@@ -121,10 +144,13 @@ func (p *pod) open() error {
 	server, err := proxy.New(proxy.Parts{
 		Config: p.settings.Proxy.config(), Queue: p.queue, Backend: p.function, Metrics: p.metrics,
 		Log: p.log, Nonce: hex.EncodeToString(nonce[:]), Statuses: p.statuses,
-		Classes: p.settings.Queue.Classes.rules(), Fairness: proxy.Fairness(p.settings.Queue.FairBy),
+		Hooks: p.platform.hooks, Classes: p.settings.Queue.Classes.rules(), Fairness: proxy.Fairness(p.settings.Queue.FairBy),
 	})
 	p.server = server
 	p.series()
+	if p.platform.collectors != nil {
+		p.metrics.Register(p.platform.collectors(p)...)
+	}
 	return err
 }
 

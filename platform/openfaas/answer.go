@@ -3,6 +3,7 @@ package openfaas
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -44,7 +45,10 @@ func (s *Settings) Deadline(x *proxy.Exchange) (time.Duration, bool) {
 }
 
 // Fields adds how long the function took, except where it streams. It implements proxy.Hooks.Fields.
-func (s *Settings) Fields(x *proxy.Exchange, head []byte) []byte {
+func (s *Settings) Fields(x *proxy.Exchange, head []byte, body []byte) []byte {
+	if len(body) > 0 && x.Answered() {
+		head = typed(head, body)
+	}
 	if s.Mode == ModeStreaming || s.Mode == ModeStatic || x.Ran() == 0 || streams(x) {
 		return head
 	}
@@ -52,6 +56,19 @@ func (s *Settings) Fields(x *proxy.Exchange, head []byte) []byte {
 	head = append(head, "X-Duration-Seconds: "...)
 	head = strconv.AppendFloat(head, x.Ran().Seconds(), 'f', 6, 64)
 	return append(head, '\r', '\n')
+}
+
+// typed gives an answer without a type the one that its body looks like.
+func typed(head, body []byte) []byte {
+	const name = "Content-Type"
+	for line := range bytes.Lines(head) {
+		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return head
+		}
+	}
+	head = append(head, name+": "...)
+	head = append(head, http.DetectContentType(body)...)
+	return append(head, "\r\n"...)
 }
 
 // streams reports what of-watchdog takes for a stream: by what the client asks for.

@@ -4,9 +4,10 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fnpod/fnpod/proxy"
 )
 
 // methods are the values of the label method, in lower case; all others are "unknown".
@@ -47,10 +48,11 @@ func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.inFlight}
 }
 
-// count counts a request. A code outside 100 to 599 cannot be.
-func (m *Metrics) count(method []byte, code int, took time.Duration) {
+// Count counts a request. One whose client left before there was a status is a 499.
+func (m *Metrics) Count(method []byte, o proxy.Outcome) {
+	code, took := o.Status, o.Took
 	if code < 100 || code > 599 {
-		return
+		code = 499
 	}
 	i := methodOf(method)
 	c := m.cells[i][code].Load()

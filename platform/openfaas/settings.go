@@ -41,7 +41,13 @@ type Settings struct {
 	LogCallID    bool
 	LogLineBytes int // longest line of the function; -1 means no limit
 
-	Warnings []string // what was read otherwise than it was probably meant
+	Warnings []Warning
+}
+
+// Warning is a value that was read otherwise than it was probably meant.
+type Warning struct {
+	Setting, Value string
+	Used           time.Duration
 }
 
 const (
@@ -51,21 +57,25 @@ const (
 	defaultLine    = 64 << 10
 )
 
+// Prefix is what goes before every target of a request: the path of the upstream.
+func (s *Settings) Prefix() string { return strings.TrimSuffix(s.Upstream.EscapedPath(), "/") }
+
 // reader reads the environment and collects what is wrong in it.
 type reader struct {
 	lookup   func(name string) (string, bool)
 	errs     []error
-	warnings []string
+	warnings []Warning
 }
 
 // Read reads the settings. The error joins one line for each value that cannot be used.
 func Read(lookup func(name string) (string, bool)) (*Settings, error) {
 	r := &reader{lookup: lookup}
-	s := &Settings{MetricsPort: metricsPort}
+	s := &Settings{}
 	s.Mode = r.text("mode", ModeStreaming)
 	s.Process = r.process(s.Mode)
 	s.Upstream = r.upstream(s.Mode)
-	s.Port = r.port()
+	s.Port = r.port("port", defaultPort)
+	s.MetricsPort = r.port("metrics_port", metricsPort) // fixed in the original
 	s.ReadTimeout = r.duration("read_timeout", defaultTimeout)
 	s.WriteTimeout = r.duration("write_timeout", defaultTimeout)
 	s.ExecTimeout = r.duration("exec_timeout", defaultTimeout)
@@ -161,14 +171,14 @@ func (r *reader) upstream(mode string) *url.URL {
 }
 
 // port refuses what the original would take for a random port.
-func (r *reader) port() int {
-	text := r.raw("port")
+func (r *reader) port(name string, otherwise int) int {
+	text := r.raw(name)
 	if text == "" {
-		return defaultPort
+		return otherwise
 	}
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		r.fail("port %q: must be a number from 0 to 65535", text)
+		r.fail("%s %q: must be a number from 0 to 65535", name, text)
 	}
 	return int(n)
 }
@@ -184,7 +194,7 @@ func (r *reader) duration(name string, otherwise time.Duration) time.Duration {
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
-		r.warnings = append(r.warnings, fmt.Sprintf("%s %q is no duration such as 30 or 1m30s; %v is used", name, text, otherwise))
+		r.warnings = append(r.warnings, Warning{name, text, otherwise})
 		return otherwise
 	}
 	return d

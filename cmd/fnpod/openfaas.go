@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/platform/openfaas"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
+)
+
+// openFaaSCmd is fnpod in the place of of-watchdog.
+type openFaaSCmd struct{ settings *openfaas.Settings }
+
+// newOpenFaaS reads the environment. Arguments are those of the original.
+func newOpenFaaS(inv *invocation, args []string) (runner, error) {
+	if len(args) > 0 {
+		switch args[0] {
+		case "-version", "--version":
+			return versionLines{}, nil
+		case "-run-healthcheck", "--run-healthcheck":
+			return healthcheck{}, nil
+		default:
+			return nil, &usageError{lines: []string{fmt.Sprintf("unknown argument %q: there are -version and -run-healthcheck", args[0])}}
+		}
+	}
+	s, err := openfaas.Read(inv.env.raw)
+	if err != nil {
+		return nil, fmt.Errorf("error loading config: %w", err)
+	}
+	return &openFaaSCmd{s}, nil
+}
+
+// raw returns a variable, also an empty one.
+func (e environment) raw(name string) (string, bool) {
+	v, ok := e[name]
+	return v, ok
+}
+
+// versionLines prints the version as the original does.
+type versionLines struct{}
+
+// Run implements runner.
+func (versionLines) Run(_ context.Context, inv *invocation) error {
+	v, c := build()
+	_, err := fmt.Fprintf(inv.stderr, "%s Version: %s\tSHA: %s\n", time.Now().Format("2006/01/02 15:04:05"), v, c)
+	return err
+}
+
+// healthcheck tells by its exit code whether the lock file is there.
+type healthcheck struct{}
+
+// Run implements runner.
+func (healthcheck) Run(_ context.Context, inv *invocation) error {
+	s, _ := openfaas.Read(inv.env.raw) // no setting is needed for this
+	lock := openfaas.Lock{Path: s.LockFile}
+	if !lock.Exists() {
+		fmt.Fprintln(inv.stderr, "unable to find lock file.")
+		return &exitError{code: exitFailure}
+	}
+	return nil
+}
+
+// Run serves the function until ctx ends, or the function does.
+func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
+	s := c.settings
+	stderr := inv.stderr
+	log := slog.New(openfaas.NewHandler(stderr))
+	for _, w := range s.Warnings {
+		log.Warn("setting is no duration such as 30 or 1m30s", "setting", w.Setting, "value", w.Value, "used", w.Used.String())
+	}
+	tuneProcessors(log)
+	if s.Mode != openfaas.ModeHTTP {
+		return fmt.Errorf("mode %q: is not there yet; use http", s.Mode)
+	}
+	f, err := openFaaSFunction(s, inv, log)
+	if err != nil {
+		return err
+	}
+	f.supervisor.Process.Output = func(l watchdog.Line) {
+		w := inv.stdout
+		if l.Stream == watchdog.Stderr {
+			w = stderr
+		}
+		s.LogLine(w, l)
+	}
+	p := &pod{log: log, stderr: stderr, settings: openFaaSFront(s), function: f, statuses: s.Statuses()}
+	lock := &openfaas.Lock{Path: s.LockFile}
+	var series *openfaas.Metrics
+	p.platform = platform{
+		hooks: proxy.Hooks{
+			Own: (&openfaas.Routes{
+				Settings: s, Lock: lock,
+				Ready: func() bool { return f.Ready() == nil },
+				Full: func() bool {
+					st := p.queue.Stats()
+					return st.Limit > 0 && st.Executing >= st.Limit
+				},
+			}).Own,
+			Deadline: s.Deadline,
+			Fields:   s.Fields,
+			Sniffs:   true,
+			Ended: func(x *proxy.Exchange, o proxy.Outcome) {
+				if o.Own || x.Bypassed() {
+					return
+				}
+				series.Count(x.Request().Method, o)
+				s.LogRequest(stderr, x, o)
+			},
+		},
+		collectors: func(p *pod) []metrics.Collector {
+			series = openfaas.NewMetrics(func() float64 {
+				st := p.queue.Stats()
+				return float64(st.Executing + st.Queued)
+			})
+			return series.Collectors()
+		},
+		opened: lock.Create,
+		ending: func() {
+			if err := lock.Remove(); err != nil {
+				log.Warn("the lock file stays", "err", err)
+			}
+		},
+	}
+	return openFaaSExit(p.run(ctx), log)
+}
+
+// openFaaSExit makes every end of the function ours with exit code 1, as kubelet is used to, and a drain good whatever
+// it lost.
+func openFaaSExit(err error, log *slog.Logger) error {
+	if exit, ok := errors.AsType[*watchdog.ExitError](err); ok {
+		return fmt.Errorf("forked function has terminated: %w", exit)
+	}
+	if errors.Is(err, proxy.ErrLost) {
+		log.Warn("requests were cut", "err", err)
+		return nil
+	}
+	return err
+}
+
+// openFaaSFront are our settings, as far as OpenFaaS' say something about them.
+func openFaaSFront(s *openfaas.Settings) *front {
+	f := defaults().Proxy.Front
+	f.Listen = address{network: "tcp", address: ":" + strconv.Itoa(s.Port)}
+	f.Admin = address{network: "tcp", address: ":" + strconv.Itoa(s.MetricsPort)}
+	f.Queue.Limit, f.Queue.Depth, f.Queue.MaxWait, f.Queue.Discipline = s.MaxInflight, 0, 0, queue.FIFO
+	p := &f.Proxy
+	p.HeadBytes = 64<<10 - 1
+	p.HeadTimeout, p.IdleTimeout, p.BodyTimeout = orNever(s.ReadTimeout), orNever(s.ReadTimeout), orNever(s.ReadTimeout)
+	p.WriteTimeout = s.WriteTimeout
+	p.AnswerTimeout = 0
+	p.Timeout = s.WriteTimeout
+	if s.ExecTimeout > 0 {
+		p.Timeout = min(s.ExecTimeout, s.WriteTimeout)
+	}
+	p.Forwarded, p.RequestIDs = "off", false
+	p.DrainDelay, p.DrainTimeout = s.HealthInterval, s.WriteTimeout
+	return &f
+}
+
+// orNever is a limit where there is none.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return 365 * 24 * time.Hour
+	}
+	return d
+}
+
+// openFaaSFunction is the long-lived process of http mode.
+func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*processFunction, error) {
+	path, err := exec.LookPath(s.Process[0])
+	if err != nil {
+		return nil, fmt.Errorf("fprocess %s: %w", s.Process[0], reason(err))
+	}
+	port := s.Upstream.Port()
+	if port == "" {
+		port = "80"
+	}
+	address := net.JoinHostPort(s.Upstream.Hostname(), port)
+	probe, err := watchdog.ParseProbe("tcp:" + address)
+	if err != nil {
+		return nil, fmt.Errorf("upstream_url %s: %w", s.Upstream, err)
+	}
+	limit := s.ExecTimeout
+	if limit == 0 {
+		limit = s.WriteTimeout
+	}
+	return &processFunction{
+		HTTPBackend: &proxy.HTTPBackend{
+			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: 100, ConnectTimeout: limit,
+		},
+		supervisor: &watchdog.Supervisor{
+			Process:       watchdog.Config{Path: path, Args: s.Process, Env: inv.env.all(), OutputRate: -1, Grace: 2 * time.Second, Log: log},
+			Probe:         probe,
+			StartTimeout:  365 * 24 * time.Hour, // nothing of the original waits for the port
+			ExitWithChild: true, Log: log,
+		},
+	}, nil
+}
+
+// all is the whole environment, as the function of OpenFaaS gets it.
+func (e environment) all() []string {
+	env := make([]string, 0, len(e))
+	for name, value := range e {
+		env = append(env, name+"="+value)
+	}
+	return env
+}

@@ -1,0 +1,324 @@
+package e2e_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The tests of OpenFaaS are named after the sections of its contract: what of-watchdog does, and
+// where it is wrong, what is right.
+
+// ofWatchdog starts the binary under the name and with the environment of of-watchdog, in http mode.
+func ofWatchdog(t *testing.T, environ ...string) *pod {
+	t.Helper()
+	p := ofPod(t, environ...)
+	p.begin()
+	require.Eventually(t, func() bool {
+		code, _ := p.get("/_/ready")
+		return code == http.StatusOK
+	}, 20*time.Second, 5*time.Millisecond, "not ready")
+	return p
+}
+
+func ofPod(t *testing.T, environ ...string) *pod {
+	t.Helper()
+	_, function, err := net.SplitHostPort(freePort(t))
+	require.NoError(t, err)
+	script, err := filepath.Abs("testdata/openfaas.py")
+	require.NoError(t, err)
+	p := &pod{t: t, listen: freePort(t), admin: freePort(t), ended: make(chan struct{})}
+	_, port, err := net.SplitHostPort(p.listen)
+	require.NoError(t, err)
+	_, metrics, err := net.SplitHostPort(p.admin)
+	require.NoError(t, err)
+	p.cmd = exec.Command(binary)
+	p.cmd.Args[0] = "fwatchdog"
+	p.cmd.Env = append(os.Environ(), "mode=http", "fprocess=python3 "+script, "upstream_url=http://127.0.0.1:"+function, "LISTEN="+function,
+		"port="+port, "metrics_port="+metrics, "TMPDIR="+t.TempDir(), "healthcheck_interval=0")
+	p.cmd.Env = append(p.cmd.Env, environ...)
+	p.cmd.Stderr, p.cmd.Stdout = &p.log, &p.log
+	p.cmd.WaitDelay = 2 * time.Second
+	return p
+}
+
+// seen is what the function was sent.
+type seen struct {
+	Method, Path, Body string
+	Headers            [][2]string
+}
+
+func (s *seen) header(name string) (values []string) {
+	for _, h := range s.Headers {
+		if strings.EqualFold(h[0], name) {
+			values = append(values, h[1])
+		}
+	}
+	return values
+}
+
+func ofAsk(t *testing.T, p *pod, method, path, body string, fields ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.listen+path, strings.NewReader(body))
+	require.NoError(t, err)
+	for _, f := range fields {
+		name, value, _ := strings.Cut(f, ": ")
+		r.Header.Add(name, value)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(b)
+}
+
+func TestOpenFaaS6HTTPModeForwardsAndAnswers(t *testing.T) {
+	p := ofWatchdog(t)
+	resp, body := ofAsk(t, p, "POST", "/a%20b?x=%2F&y", "hello", "X-A: 1", "X-A: 2", "Host: h", "TE: trailers", "Connection: X-Hop", "X-Hop: 1")
+	var got seen
+	require.NoError(t, json.Unmarshal([]byte(body), &got))
+	require.Equal(t, "POST", got.Method)
+	require.Equal(t, "/a%20b?x=%2F&y", got.Path)
+	require.Equal(t, "hello", got.Body)
+	require.Equal(t, []string{"1", "2"}, got.header("X-A"))
+	require.Equal(t, []string{"5"}, got.header("Content-Length"), "a known length stays one")
+	for _, name := range []string{"X-Forwarded-For", "Forwarded", "X-Request-Id", "X-Timeout", "X-Hop", "Transfer-Encoding"} {
+		require.Empty(t, got.header(name), name)
+	}
+	require.Regexp(t, `^\d+\.\d{6}$`, resp.Header.Get("X-Duration-Seconds"))
+	require.Empty(t, resp.Header.Get("X-Openfaas-Internal"))
+
+	resp, _ = ofAsk(t, p, "GET", "/fields", "")
+	require.Less(t, resp.Header.Get("X-Duration-Seconds"), "100")
+	require.Len(t, resp.Header["X-Duration-Seconds"], 1)
+	require.Equal(t, []string{"a=1", "b=2"}, resp.Header["Set-Cookie"])
+	require.Empty(t, resp.Header.Get("Keep-Alive"))
+
+	resp, _ = ofAsk(t, p, "GET", "/plain", "")
+	require.Equal(t, "text/html; charset=utf-8", resp.Header.Get("Content-Type"), "what has no type is looked at (§4)")
+}
+
+func TestOpenFaaS6BasePath(t *testing.T) {
+	p := ofPod(t)
+	for i, v := range p.cmd.Env {
+		if strings.HasPrefix(v, "upstream_url=") {
+			p.cmd.Env[i] = v + "/base/"
+		}
+	}
+	p.begin()
+	require.Eventually(t, func() bool { code, _ := p.get("/_/ready"); return code == 200 }, 20*time.Second, 5*time.Millisecond)
+	_, body := ofAsk(t, p, "GET", "/x?y", "")
+	require.Contains(t, body, `"/base/x?y"`)
+}
+
+func TestOpenFaaS6Streams(t *testing.T) {
+	p := ofWatchdog(t, "exec_timeout=5")
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.listen+"/events", nil)
+	require.NoError(t, err)
+	r.Header.Set("Accept", "Text/Event-Stream")
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Empty(t, resp.Header.Get("X-Duration-Seconds"))
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "data: 0\n", line)
+}
+
+func TestOpenFaaS10Timeouts(t *testing.T) {
+	p := ofWatchdog(t, "exec_timeout=500ms")
+	for _, test := range []struct {
+		path, timeout string
+		code          int
+	}{
+		{"/sleep?5", "X-Nothing: 1", 504},
+		{"/sleep?0.2", "X-Timeout: 50ms", 504},
+		{"/sleep?0.2", "X-Timeout: 10s", 200},
+		{"/sleep?0.2", "X-Timeout: 0", 200},
+		{"/sleep?0.2", "X-Timeout: -1s", 200},
+		{"/sleep?5", "X-Timeout: 0s", 504},
+	} {
+		resp, body := ofAsk(t, p, "GET", test.path, "", test.timeout)
+		require.Equal(t, test.code, resp.StatusCode, test)
+		if test.code == 504 {
+			require.Empty(t, body)
+			require.Equal(t, "of-watchdog", resp.Header.Get("X-Openfaas-Internal"))
+			require.NotEmpty(t, resp.Header.Get("X-Duration-Seconds"))
+		}
+	}
+}
+
+func TestOpenFaaS9Limiter(t *testing.T) {
+	p := ofWatchdog(t, "max_inflight=1")
+	var first sync.WaitGroup
+	first.Go(func() { _, _ = p.get("/sleep?1") })
+	require.Eventually(t, func() bool { return p.series("http_requests_in_flight") == 1 }, 10*time.Second, time.Millisecond)
+	resp, body := ofAsk(t, p, "GET", "/", "")
+	require.Equal(t, 429, resp.StatusCode)
+	require.Equal(t, "Concurrent request limit exceeded. Max concurrent requests: 1\n", body)
+	require.Equal(t, "faas-middleware", resp.Header.Get("X-Openfaas-Internal"))
+	require.Equal(t, "text/plain", resp.Header.Get("Content-Type"))
+	code, _ := p.get("/_/ready")
+	require.Equal(t, 429, code)
+	code, _ = p.get("/_/health")
+	require.Equal(t, 200, code)
+	first.Wait()
+	code, _ = p.get("/_/ready")
+	require.Equal(t, 200, code)
+}
+
+func TestOpenFaaS12LockHealthAndReady(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	p := ofPod(t, "TMPDIR="+dir, "DELAY=1", "ready_path=/unready?a")
+	p.begin()
+	require.Eventually(t, func() bool { code, body := p.get("/_/health"); return code == 200 && body == "OK" }, 20*time.Second, 5*time.Millisecond)
+	code, _ := p.get("/_/ready")
+	require.Equal(t, 503, code, "the function does not listen yet")
+	require.Eventually(t, func() bool {
+		_, body := p.get("/_/ready")
+		return strings.Contains(body, `"path": "/unready?a"`)
+	}, 20*time.Second, 5*time.Millisecond, "the function's own answer")
+	for _, path := range []string{"/_/health", "/_/ready"} {
+		resp, _ := ofAsk(t, p, "POST", path, "")
+		require.Equal(t, 405, resp.StatusCode)
+	}
+	_, body := ofAsk(t, p, "GET", "/_/health/", "")
+	require.Contains(t, body, `"/_/health/"`, "the function's")
+	lock := filepath.Join(dir, ".lock")
+	require.FileExists(t, lock)
+	require.NoError(t, os.Remove(lock))
+	for _, path := range []string{"/_/health", "/_/ready"} {
+		code, _ := p.get(path)
+		require.Equal(t, 503, code)
+	}
+	code, _ = p.get("/")
+	require.Equal(t, 200, code, "the function still answers")
+}
+
+func TestOpenFaaS1Arguments(t *testing.T) {
+	run := func(env []string, args ...string) (int, string) {
+		cmd := exec.CommandContext(t.Context(), binary, args...)
+		cmd.Args[0], cmd.Env = "/usr/bin/fwatchdog", env
+		out, _ := cmd.CombinedOutput()
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	code, out := run(nil, "-version")
+	require.Equal(t, 0, code)
+	require.Regexp(t, `^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Version: \S+\tSHA: \S*\n$`, out)
+	dir := t.TempDir()
+	code, out = run([]string{"TMPDIR=" + dir}, "-run-healthcheck")
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "unable to find lock file.")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, ".lock"), nil, 0o600))
+	code, _ = run([]string{"TMPDIR=" + dir}, "-run-healthcheck")
+	require.Equal(t, 0, code)
+	code, _ = run(nil, "-what")
+	require.Equal(t, 2, code)
+	code, out = run(nil)
+	require.Equal(t, 1, code)
+	require.Contains(t, strings.ToLower(out), "error loading config: fprocess")
+}
+
+func TestOpenFaaS6TheEndOfTheFunction(t *testing.T) {
+	for _, code := range []string{"0", "3"} {
+		p := ofWatchdog(t)
+		_, _ = p.get("/exit?" + code)
+		require.Equal(t, 1, p.exit(), "also after a function that ended well")
+		require.Contains(t, p.log.String(), "forked function has terminated")
+	}
+}
+
+func TestOpenFaaS13Shutdown(t *testing.T) {
+	p := ofWatchdog(t, "healthcheck_interval=500ms")
+	lock := ""
+	for _, v := range p.cmd.Env {
+		if dir, ok := strings.CutPrefix(v, "TMPDIR="); ok {
+			lock = filepath.Join(dir, ".lock")
+		}
+	}
+	require.FileExists(t, lock)
+	var running sync.WaitGroup
+	var code int
+	running.Go(func() { code, _ = p.get("/sleep?1") })
+	require.Eventually(t, func() bool { return p.series("http_requests_in_flight") == 1 }, 10*time.Second, time.Millisecond)
+	p.signal(syscall.SIGTERM)
+	require.Eventually(t, func() bool { code, _ := p.get("/_/health"); return code == 503 }, 10*time.Second, time.Millisecond)
+	require.NoFileExists(t, lock)
+	ok, _ := p.get("/")
+	require.Equal(t, 200, ok, "still served while endpoints notice")
+	running.Wait()
+	require.Equal(t, 200, code, "what ran is not lost")
+	require.Equal(t, 0, p.exit())
+}
+
+func TestOpenFaaS8Logs(t *testing.T) {
+	for _, prefix := range []bool{true, false} {
+		p := ofWatchdog(t, "prefix_logs="+map[bool]string{true: "true", false: "false"}[prefix], "log_callid=true")
+		_, _ = ofAsk(t, p, "GET", "/log?a", "", "X-Call-Id: call-1")
+		_, _ = ofAsk(t, p, "GET", "/probed", "", "User-Agent: kube-probe/1.30")
+		_, _ = ofAsk(t, p, "GET", "/last", "")
+		has := func(pattern string) func() bool {
+			line := regexp.MustCompile("(?m)" + pattern)
+			return func() bool { return line.MatchString(p.log.String()) }
+		}
+		const stamp = `^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d `
+		if prefix {
+			require.Eventually(t, has(stamp+"stdout: to stdout$"), 10*time.Second, time.Millisecond)
+			require.Eventually(t, has(stamp+"stderr: to stderr$"), 10*time.Second, time.Millisecond)
+		} else {
+			require.Eventually(t, has("^to stdout$"), 10*time.Second, time.Millisecond)
+			require.Eventually(t, has("^to stderr$"), 10*time.Second, time.Millisecond)
+		}
+		require.Eventually(t, has(stamp+`GET /log\?a - 200 OK - ContentLength: \d+B \(\d\.\d{4}s\) \[call-1\]$`), 10*time.Second, time.Millisecond)
+		require.Eventually(t, has(stamp+`GET /last - 200 OK - ContentLength: \d+B \(\d\.\d{4}s\) \[none\]$`), 10*time.Second, time.Millisecond)
+		require.NotContains(t, p.log.String(), "/probed")
+		require.NotContains(t, p.log.String(), "/_/ready")
+	}
+}
+
+func TestOpenFaaS15Metrics(t *testing.T) {
+	p := ofWatchdog(t, "exec_timeout=200ms")
+	require.Zero(t, p.series("http_requests_in_flight"), "there from the start")
+	_, _ = ofAsk(t, p, "POST", "/", "x")
+	_, _ = ofAsk(t, p, "GET", "/sleep?2", "")
+	require.Eventually(t, func() bool { return p.series(`http_requests_total{code="504",method="get"}`) == 1 }, 10*time.Second, time.Millisecond)
+	require.EqualValues(t, 1, p.series(`http_requests_total{code="200",method="post"}`))
+	require.EqualValues(t, 1, p.series(`http_request_duration_seconds_count{code="200",method="post"}`))
+	require.EqualValues(t, 0, p.series(`http_request_duration_seconds_bucket{code="504",method="get",le="0.1"}`))
+}
+
+// §2, §12: what cannot work ends the start with one line and a code that is not 0.
+func TestOpenFaaSBadStarts(t *testing.T) {
+	taken := listen(t)
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	require.NoError(t, err)
+	for _, test := range []struct{ setting, want string }{
+		{"mode=afterburn", `mode "afterburn": must be`},
+		{"upstream_url=", "upstream_url"},
+		{"fprocess=no-such-program", "fprocess no-such-program"},
+		{"port=abc", `port "abc"`},
+		{"port=" + port, "address already in use"},
+		{"metrics_port=" + port, "address already in use"},
+		{"write_timeout=0", `write_timeout "0"`},
+		{"TMPDIR=/proc/nowhere", "suppress_lock"},
+	} {
+		p := ofPod(t, test.setting)
+		p.begin()
+		require.Equal(t, 1, p.exit(), test.setting)
+		require.Contains(t, p.log.String(), test.want)
+	}
+}

@@ -1,0 +1,57 @@
+"""A function behind the http mode of OpenFaaS: an HTTP server of its own."""
+import http.server
+import json
+import os
+import sys
+import time
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do(self):
+        path = self.path.partition("?")[0]
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if path.endswith("/exit"):
+            os._exit(int(self.path.partition("?")[2]))
+        if path.endswith("/sleep"):
+            time.sleep(float(self.path.partition("?")[2]))
+        if path.endswith("/log"):
+            print("to stdout", flush=True)
+            print("to stderr", file=sys.stderr, flush=True)
+        if path.endswith("/events"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            for i in range(3):
+                self.wfile.write(b"data: %d\n\n" % i)
+                time.sleep(0.05)
+            self.close_connection = True
+            return
+        text = json.dumps({
+            "method": self.command, "path": self.path, "body": body.decode(),
+            "headers": [[k, v] for k, v in self.headers.items()],
+        }).encode()
+        if path.endswith("/plain"):
+            text = b"<!DOCTYPE html><p>hello"
+        self.send_response(503 if path.endswith("/unready") else 200)
+        self.send_header("Content-Length", str(len(text)))
+        if path.endswith("/fields"):
+            self.send_header("X-Duration-Seconds", "1000")
+            self.send_header("Set-Cookie", "a=1")
+            self.send_header("Set-Cookie", "b=2")
+            self.send_header("Keep-Alive", "timeout=5")
+        if not path.endswith("/plain"):
+            self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do
+
+    def log_message(self, *args):
+        pass
+
+
+time.sleep(float(os.environ.get("DELAY", "0")))
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["LISTEN"])), Handler).serve_forever()
