@@ -51,7 +51,10 @@ var direct = map[string]struct {
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
 	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "cmd/fnpod-bench"}},
 	"go.uber.org/automaxprocs":                {"processors by CPU quota, at least 1", []string{"cmd/fnpod"}},
-	"golang.org/x/net":                        {"frames of HTTP/2, in tests alone", nil},
+	"golang.org/x/net":                        {"tests alone: frames of HTTP/2", nil},
+	"google.golang.org/grpc":                  {"tests alone: clients and functions of gRPC", nil},
+	"google.golang.org/protobuf":              {"tests alone: messages of gRPC; client_model links it", nil},
+	"github.com/summerwind/h2spec":            {"tests alone: conformance of HTTP/2", nil},
 	"golang.org/x/sync":                       {"errgroup", []string{"cmd/fnpod"}},
 	"golang.org/x/sys":                        {"epoll, pidfd, memfd and friends", []string{"proxy", "watchdog", "workers", "metrics", "cmd/fnpod"}},
 	"github.com/HdrHistogram/hdrhistogram-go": {"latencies in benchmarks", []string{"bench", "cmd/fnpod-bench"}},
@@ -208,7 +211,7 @@ func TestBinaryLinksOnlyWhatIsListed(t *testing.T) {
 		_, isDirect := direct[m]
 		_, isLinked := linked[m]
 		require.True(t, isDirect || isLinked, "the binary links %s: add it to arch_test.go with the reason", m)
-		require.NotContains(t, []string{"github.com/stretchr/testify", "github.com/coder/websocket", "github.com/HdrHistogram/hdrhistogram-go"}, m, "the binary links %s, which is for tests", m)
+		require.NotContains(t, []string{"github.com/stretchr/testify", "github.com/coder/websocket", "golang.org/x/net", "google.golang.org/grpc", "github.com/summerwind/h2spec", "github.com/HdrHistogram/hdrhistogram-go"}, m, "the binary links %s, which is for tests", m)
 	}
 }
 

@@ -215,6 +215,8 @@ func (x *Exchange) http2Failed(err error) error {
 	switch {
 	case errors.Is(err, errConnect):
 		return err
+	case errors.As(err, &reset) && x.c.srv.now() >= x.deadline-int64(time.Millisecond):
+		return ErrTimeout // the function knows the deadline, too, and was faster
 	case errors.As(err, &reset):
 		return fmt.Errorf("%w: %w", errReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &netErr),
