@@ -78,19 +78,9 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		log.Warn("setting is no duration such as 30 or 1m30s", "setting", w.Setting, "value", w.Value, "used", w.Used.String())
 	}
 	tuneProcessors(log)
-	if s.Mode != openfaas.ModeHTTP {
-		return fmt.Errorf("mode %q: is not there yet; use http", s.Mode)
-	}
 	f, err := openFaaSFunction(s, inv, log)
 	if err != nil {
 		return err
-	}
-	f.supervisor.Process.Output = func(l watchdog.Line) {
-		w := inv.stdout
-		if l.Stream == watchdog.Stderr {
-			w = stderr
-		}
-		s.LogLine(w, l)
 	}
 	p := &pod{log: log, stderr: stderr, settings: openFaaSFront(s), function: f, statuses: s.Statuses()}
 	lock := &openfaas.Lock{Path: s.LockFile}
@@ -174,8 +164,42 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-// openFaaSFunction is the long-lived process of http mode.
-func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*processFunction, error) {
+// openFaaSFunction is what the mode asks for.
+func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (function, error) {
+	switch s.Mode {
+	case openfaas.ModeHTTP:
+		return openFaaSProcess(s, inv, log)
+	case openfaas.ModeStatic:
+		return &files{Static: openfaas.NewStatic(s.StaticPath), path: s.StaticPath}, nil
+	default:
+		return nil, fmt.Errorf("mode %q: is not there yet; use http", s.Mode)
+	}
+}
+
+// files is a function that is a folder.
+type files struct {
+	*openfaas.Static
+
+	path string
+}
+
+// Run implements function.
+func (*files) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Ready implements function.
+func (*files) Ready() error { return nil }
+
+// Series implements function.
+func (*files) Series(*metrics.Set) {}
+
+// Status implements function.
+func (f *files) Status() any { return map[string]any{"static_path": f.path} }
+
+// openFaaSProcess is the long-lived process of http mode.
+func openFaaSProcess(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*processFunction, error) {
 	path, err := exec.LookPath(s.Process[0])
 	if err != nil {
 		return nil, fmt.Errorf("fprocess %s: %w", s.Process[0], reason(err))
@@ -193,7 +217,7 @@ func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (
 	if limit == 0 {
 		limit = s.WriteTimeout
 	}
-	return &processFunction{
+	f := &processFunction{
 		HTTPBackend: &proxy.HTTPBackend{
 			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: 100, ConnectTimeout: limit,
 		},
@@ -203,7 +227,15 @@ func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (
 			StartTimeout:  365 * 24 * time.Hour, // nothing of the original waits for the port
 			ExitWithChild: true, Log: log,
 		},
-	}, nil
+	}
+	f.supervisor.Process.Output = func(l watchdog.Line) {
+		w := inv.stdout
+		if l.Stream == watchdog.Stderr {
+			w = inv.stderr
+		}
+		s.LogLine(w, l)
+	}
+	return f, nil
 }
 
 // all is the whole environment, as the function of OpenFaaS gets it.

@@ -5,6 +5,7 @@
 //	settings.go  what the environment says, by OpenFaaS' rules of reading it
 //	routes.go    /_/health and /_/ready, and the lock file that health checks look at
 //	answer.go    statuses and fields as clients and the queue-worker know them
+//	static.go    files instead of a function
 //	metrics.go   the series that dashboards and autoscalers read
 //	log.go       lines as people grep them
 package openfaas
