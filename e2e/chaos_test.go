@@ -162,6 +162,7 @@ func TestClientsThatAbortLeaveNothingBehind(t *testing.T) {
 	code, _ := p.get("/")
 	require.Equal(t, 200, code)
 	http.DefaultClient.CloseIdleConnections()
+	require.Eventually(t, func() bool { return p.number("function", "idle") == 2 }, 10*time.Second, 10*time.Millisecond)
 	before := p.holds()
 	requests := []string{
 		"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
