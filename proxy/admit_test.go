@@ -57,6 +57,27 @@ func TestL6ConnectionsHaveALimit(t *testing.T) {
 	})
 }
 
+// L5, L6: a client that is refused reads why, although its request is not read.
+func TestL6WhoIsRefusedReadsWhy(t *testing.T) {
+	release := make(chan struct{})
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		<-release
+		x.Respond(200, 0)
+		return x.Finish()
+	})
+	p := newPod(t, b, func(s *setup) { s.Connections = 1 })
+	t.Cleanup(sync.OnceFunc(func() { close(release) }))
+	busy := p.dial()
+	busy.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	p.waitQueue(1, 0)
+	for range 100 {
+		c := p.dial()
+		c.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n", string(pattern(20_000)))
+		c.requireCode(503, "conn_limit")
+		_ = c.nc.Close() // it has its answer
+	}
+}
+
 // exhausted is a listener that fails for a while when failing is full.
 type exhausted struct {
 	net.Listener
