@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,4 +86,29 @@ func TestM5ThePodEndsAlthoughNobodyReadsItsLog(t *testing.T) {
 			require.Equal(t, 0, p.exit())
 		})
 	}
+}
+
+// M5 in http mode of OpenFaaS, which passes on every byte of output.
+func TestM5OpenFaaSOutputThatNobodyReadsBlocksNothing(t *testing.T) {
+	script, err := filepath.Abs("testdata/server.py")
+	require.NoError(t, err)
+	p := ofPod(t, "fprocess=python3 "+script)
+	for _, v := range p.cmd.Env {
+		if port, ok := strings.CutPrefix(v, "LISTEN="); ok {
+			p.cmd.Env = append(p.cmd.Env, "PORT="+port)
+			break
+		}
+	}
+	deaf(t, p)
+	require.Eventually(t, func() bool {
+		code, _ := p.get("/_/ready")
+		return code == 200
+	}, 20*time.Second, 5*time.Millisecond, "not ready")
+	for range 3 {
+		code, body := p.get("/lines")
+		require.Equal(t, 200, code)
+		require.Equal(t, "served", body)
+	}
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exit())
 }

@@ -21,6 +21,7 @@ type invocation struct {
 	stderr   io.Writer
 	warnings []warning   // what looks wrong in env
 	limited  *limitedLog // nil before there is a log
+	pipe     *logPipe    // over stdout; nil before the function prints there
 }
 
 // A runner is a command. Run returns when the command is done; ctx ends with the first stop signal.
@@ -104,9 +105,7 @@ func (p *parser) unknownCommand(name string) error {
 func (inv *invocation) logger(s logSettings) *slog.Logger {
 	inv.limited = limitLog(s.handler(inv.stderr))
 	log := slog.New(inv.limited)
-	if p, ok := inv.stderr.(*logPipe); ok {
-		p.tell(func(lost uint64) { log.Warn("log records were dropped: standard error was not read", "count", lost) })
-	}
+	inv.tellLosses(log)
 	for _, w := range inv.warnings {
 		attrs := []any{"variable", w.Variable}
 		if w.Suggestion != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os/exec"
@@ -74,6 +75,7 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 	s := c.settings
 	stderr := inv.stderr
 	log := slog.New(openfaas.NewHandler(stderr))
+	inv.tellLosses(log)
 	for _, w := range s.Warnings {
 		log.Warn("setting is no duration such as 30 or 1m30s", "setting", w.Setting, "value", w.Value, "used", w.Used.String())
 	}
@@ -82,7 +84,7 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, stderr: stderr, settings: openFaaSFront(s), function: f, statuses: s.Statuses()}
+	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f, statuses: s.Statuses()}
 	lock := &openfaas.Lock{Path: s.LockFile}
 	var series *openfaas.Metrics
 	p.platform = platform{
@@ -229,7 +231,7 @@ func openFaaSProcess(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*
 		},
 	}
 	f.supervisor.Process.Output = func(l watchdog.Line) {
-		w := inv.stdout
+		var w io.Writer = inv.lines(log)
 		if l.Stream == watchdog.Stderr {
 			w = inv.stderr
 		}

@@ -61,18 +61,32 @@ func (p *passage) tell(bytes int64, last bool) {
 	p.log.Warn("output of the function was dropped: it came too fast", "bytes", bytes)
 }
 
+// lines is standard output for what the function prints: it never waits.
+func (inv *invocation) lines(log *slog.Logger) *logPipe {
+	if inv.pipe == nil {
+		inv.pipe = newLogPipe(inv.stdout)
+		inv.pipe.tell(func(lost uint64) {
+			log.Warn("lines of output were dropped: standard output was not read", "count", lost)
+		})
+	}
+	return inv.pipe
+}
+
+// tellLosses lets the log tell of records that it lost.
+func (inv *invocation) tellLosses(log *slog.Logger) {
+	if p, ok := inv.stderr.(*logPipe); ok {
+		p.tell(func(lost uint64) { log.Warn("log records were dropped: standard error was not read", "count", lost) })
+	}
+}
+
 // passOn returns a passage if writing to one of our streams may wait for somebody; nil if the function may as well have
-// them itself, because they are files or a terminal. The caller closes stdout.
+// them itself, because they are files or a terminal.
 func (inv *invocation) passOn(log *slog.Logger) *passage {
 	stderr, ok := inv.stderr.(*logPipe)
 	if !ok || !hasReader(inv.stdout) && !hasReader(stderr.w) {
 		return nil
 	}
-	stdout := newLogPipe(inv.stdout)
-	stdout.tell(func(lost uint64) {
-		log.Warn("lines of output were dropped: standard output was not read", "count", lost)
-	})
-	return &passage{stdout: stdout, stderr: stderr, log: log}
+	return &passage{stdout: inv.lines(log), stderr: stderr, log: log}
 }
 
 func hasReader(w io.Writer) bool {

@@ -40,6 +40,7 @@ type function interface {
 type pod struct {
 	log      *slog.Logger
 	stderr   io.Writer // where log writes
+	lines    *logPipe  // where output of the function goes; nil: nowhere of ours
 	settings *front
 	function function
 	statuses []proxy.Status // how errors of the function are answered

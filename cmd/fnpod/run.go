@@ -27,10 +27,9 @@ func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
 	}
 	f.Starting = func() bool { return !f.supervisor.Ready() }
 	if f.passage = inv.passOn(log); f.passage != nil {
-		defer f.passage.stdout.close()
 		f.supervisor.Process.Output = f.passage.line
 	}
-	p := &pod{log: log, stderr: inv.stderr, settings: &c.Front, function: f}
+	p := &pod{log: log, stderr: inv.stderr, lines: inv.pipe, settings: &c.Front, function: f}
 	return exitWithFunction(p.run(ctx))
 }
 

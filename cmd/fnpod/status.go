@@ -83,8 +83,8 @@ func (p *pod) unwritten() (n float64) {
 	if pipe, ok := p.stderr.(*logPipe); ok {
 		n = float64(pipe.Dropped())
 	}
-	if f, ok := p.function.(*processFunction); ok && f.passage != nil {
-		n += float64(f.passage.stdout.Dropped())
+	if p.lines != nil {
+		n += float64(p.lines.Dropped())
 	}
 	return n
 }
