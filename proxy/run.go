@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -66,10 +67,23 @@ func (x *Exchange) process() (err error) {
 			err = errPanic
 		}
 		if !x.bypass {
-			x.c.srv.queue.Release(x.class)
+			x.c.srv.giveBack(x.class, err)
 		}
 	}()
 	return x.c.srv.backend.Do(x)
+}
+
+// giveBack gives a slot back, now or when the work that err tells of has ended.
+func (s *Server) giveBack(class int, err error) {
+	l, ok := errors.AsType[Lingering](err)
+	if !ok {
+		s.queue.Release(class)
+		return
+	}
+	go func() { // it is the backend's: ended by its Run at the latest
+		l.Linger()
+		s.queue.Release(class)
+	}()
 }
 
 // acquire waits for a slot of the queue.
