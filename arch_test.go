@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"proxy/http1":     {},
 	"queue":           {},
 	"metrics":         {},
-	"watchdog":        {},
+	"watchdog":        {"proxy/http1"}, // the head of a request, whose fields become variables
 	"workers":         {"workers/wrapper", "watchdog", "proxy/http1"},
 	"workers/wrapper": {},
 	"scripts/...":     {},

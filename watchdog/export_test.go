@@ -52,11 +52,14 @@ func (l *Lines) Close() { l.l.end() }
 // SealEach is SealFiles on an old kernel.
 var SealEach = sealEach
 
-// Fork starts a child that the package does not know of.
-func Fork(c Config, session bool) (int, error) {
+// ForkExec starts a child that the package does not know of.
+func ForkExec(c Config, session bool) (int, error) {
 	files := []uintptr{0, 1, 2}
 	for _, f := range c.Extra {
 		files = append(files, f.Fd())
 	}
 	return syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{Env: c.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: session}})
 }
+
+// Adopted lists our children.
+var Adopted = adopted

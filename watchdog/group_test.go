@@ -186,7 +186,7 @@ func TestKillAndStopMayBeCalledAtAnyTime(t *testing.T) {
 }
 
 func TestWithoutPidfdTheExitIsSeenToo(t *testing.T) {
-	pid, err := watchdog.Fork(program(t, "exit", "3"), false)
+	pid, err := watchdog.ForkExec(program(t, "exit", "3"), false)
 	require.NoError(t, err)
 	require.Equal(t, watchdog.Exit{Code: 3}, watchdog.AwaitExitAndReap(pid, -1))
 	require.Equal(t, watchdog.Exit{Code: -1}, watchdog.AwaitExitAndReap(pid, -1), "it is gone")

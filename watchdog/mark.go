@@ -21,8 +21,14 @@ var (
 )
 
 // newMark returns the environment entry of a new process.
-func newMark() string {
-	return Mark + "=" + markPrefix() + "-" + strconv.FormatUint(markCount.Add(1), 10)
+func newMark() string { return string(appendMark(nil)) }
+
+// appendMark appends what newMark returns.
+func appendMark(dst []byte) []byte {
+	dst = append(dst, Mark+"="...)
+	dst = append(dst, markPrefix()...)
+	dst = append(dst, '-')
+	return strconv.AppendUint(dst, markCount.Add(1), 10)
 }
 
 // withMark returns env with mark in place of any mark we inherited ourselves.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 var errStat = errors.New("unknown format")
@@ -75,8 +78,17 @@ func groupAlive(group int) bool {
 // thread, which the kernel picks as their new parent. Children that we
 // started ourselves may be among them. Without procfs the list is empty.
 func adopted() []int {
-	self := os.Getpid()
-	b, err := os.ReadFile(procPath(self, "task/"+strconv.Itoa(self)+"/children"))
+	file, err := childrenFile()
+	if err != nil {
+		return nil
+	}
+	var room [512]byte
+	n, err := unix.Pread(file, room[:], 0)
+	b := room[:max(n, 0)]
+	for n == len(room) && err == nil { // there may be more
+		n, err = unix.Pread(file, room[:], int64(len(b)))
+		b = append(b, room[:max(n, 0)]...)
+	}
 	if err != nil {
 		return nil
 	}
@@ -88,6 +100,13 @@ func adopted() []int {
 	}
 	return pids
 }
+
+// childrenFile lists our children. It is opened once and kept: it is read at the end of every process. A plain
+// descriptor, since an os.File would be offered to the network poller.
+var childrenFile = sync.OnceValues(func() (int, error) {
+	self := os.Getpid()
+	return unix.Open(procPath(self, "task/"+strconv.Itoa(self)+"/children"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+})
 
 // RSS returns the resident memory of a process in bytes.
 func RSS(pid int) (int64, error) {

@@ -39,7 +39,7 @@ func TestW1OrphansAreReapedAndNoExitIsStolen(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for range orphans { // each leaves a child to us, besides being foreign itself
-			_, err := watchdog.Fork(program(t, "daemon0", "exit", "5"), true)
+			_, err := watchdog.ForkExec(program(t, "daemon0", "exit", "5"), true)
 			require.NoError(t, err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestW1OrphansAreReapedBehindAChildOfOurs(t *testing.T) {
 	require.Eventually(t, func() bool { return zombie(p.Pid()) }, 10*time.Second, time.Millisecond)
 
 	r := reaper(t) // sees the zombie of ours, which stays while its group has its grace
-	_, err := watchdog.Fork(program(t, "daemon0", "exit", "5"), true)
+	_, err := watchdog.ForkExec(program(t, "daemon0", "exit", "5"), true)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return r.Reaped() >= 1 }, 10*time.Second, time.Millisecond)
 	p.Kill()
@@ -85,7 +85,7 @@ func TestW1WithoutSignalsTheReaperLooksByItself(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error)
 	go func() { over <- r.Run(ctx) }()
-	_, err := watchdog.Fork(program(t, "exit", "0"), true)
+	_, err := watchdog.ForkExec(program(t, "exit", "0"), true)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return r.Reaped() == 1 }, 10*time.Second, time.Millisecond)
 	cancel()

@@ -1,0 +1,115 @@
+package watchdog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// ForkMode says when the output of a process goes to the client.
+type ForkMode uint8
+
+// The modes of a Fork.
+const (
+	Streaming   ForkMode = iota // as it comes
+	Serializing                 // when the process has ended well
+)
+
+// ForkConfig says what Fork runs and how. Start from DefaultForkConfig and set
+// Path. All sizes are bytes.
+type ForkConfig struct {
+	Mode ForkMode
+
+	Path string   // the program; not looked up
+	Args []string // with the program's own name first; empty: Path alone
+	Env  []string // complete, apart from the variables of the request and Mark
+	Dir  string   // working directory; empty: ours
+
+	ContentType string        // of answers
+	MaxOutput   int64         // most output that Serializing keeps; 0: no limit
+	Timeout     time.Duration // longest run of a process; 0: no limit
+	Grace       time.Duration // SIGTERM to SIGKILL
+	// OutputGrace is how long a process that has ended may have left standard
+	// output open in another one; then the answer is over.
+	OutputGrace time.Duration
+
+	// ClientGone is the cause, as an Exchange reports it, after which Finish counts.
+	ClientGone error
+	// Finish lets a process that has its whole request run on when its client has
+	// left; what it still prints goes nowhere.
+	Finish bool
+
+	// Credentials makes variables of Authorization and Cookie, too (rule E5).
+	Credentials bool
+	// Variables adds the variables of a request; nil means those of CGI.
+	Variables func(v *Variables, x Exchange)
+
+	// Output is called with each line of standard error and the id of its request.
+	// It must not block for long. nil: the process has our standard error.
+	Output func(id string, l Line)
+	// OutputRate and OOMScoreAdj are those of Config, per process.
+	OutputRate, OOMScoreAdj int
+
+	Log *slog.Logger // nil: no log
+}
+
+// DefaultForkConfig returns the limits of the robustness contract.
+func DefaultForkConfig() ForkConfig {
+	return ForkConfig{
+		ContentType: "application/octet-stream",
+		MaxOutput:   64 << 20,
+		Grace:       DefaultGrace,
+		OutputGrace: time.Second,
+	}
+}
+
+// Validate reports every value that cannot work, joined into one error.
+func (c ForkConfig) Validate() error {
+	var errs []error
+	notNegative := func(name string, d time.Duration) {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s %v: must not be negative", name, d))
+		}
+	}
+	if c.ContentType == "" || !http1.ValidValue([]byte(c.ContentType)) {
+		errs = append(errs, fmt.Errorf("content-type %q: must be the value of a field", c.ContentType))
+	}
+	if c.MaxOutput < 0 {
+		errs = append(errs, fmt.Errorf("max-output %d: must not be negative", c.MaxOutput))
+	}
+	notNegative("process-timeout", c.Timeout)
+	notNegative("kill-grace", c.Grace)
+	notNegative("output-grace", c.OutputGrace)
+	return errors.Join(errs...)
+}
+
+// withDefaults fills in what is the same for every process.
+func (c ForkConfig) withDefaults() (ForkConfig, error) {
+	if c.Path == "" {
+		return c, errNoPath
+	}
+	if len(c.Args) == 0 {
+		c.Args = []string{c.Path}
+	}
+	if c.OutputRate == 0 {
+		c.OutputRate = DefaultOutputRate
+	}
+	if c.OOMScoreAdj == 0 {
+		c.OOMScoreAdj = DefaultOOMScoreAdj
+	}
+	if c.Variables == nil {
+		c.Variables = CGI
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c, c.Validate()
+}
+
+// confinement is what confine needs to know.
+func (c *ForkConfig) confinement() Config {
+	return Config{OOMScoreAdj: c.OOMScoreAdj, Log: c.Log}
+}
