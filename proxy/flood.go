@@ -16,17 +16,24 @@ const (
 	flagEndStream = 0x1
 	flagAck       = 0x1
 
-	frameHead       = 9
-	noError         = 0x0
-	enhanceYourCalm = 0xb
+	frameHead = 9
+
+	noError          = 0x0
+	protocolError    = 0x1
+	flowControlError = 0x3
+	streamClosed     = 0x5
+	frameSizeError   = 0x6
+	refusedStream    = 0x7
+	enhanceYourCalm  = 0xb
 )
 
 // A connection may send burst frames that bring nothing on, and rate per second
 // more. Frames that do bring something on earn one each: those who transfer data
-// may ping.
+// may ping. A stream that is reset has earned nothing, whoever has to do it.
 const (
 	floodBurst = 1000
 	floodRate  = 100
+	resetCost  = 2 // what its HEADERS earned, and one more
 )
 
 // frames follows the boundaries of frames in a stream of bytes.
@@ -59,11 +66,20 @@ func (f *frames) next(p []byte) (rest []byte, whole bool) {
 	return p[n:], true
 }
 
-// skip follows all of p.
-func (f *frames) skip(p []byte) {
+// blamed follows all of p and counts the resets in it that blame the other side. One
+// whose code is not here as a whole is not looked at.
+func (f *frames) blamed(p []byte) (n int) {
 	for len(p) > 0 {
-		p, _ = f.next(p)
+		var whole bool
+		if p, whole = f.next(p); !whole || f.head[3] != frameReset || len(p) < 4 {
+			continue
+		}
+		switch binary.BigEndian.Uint32(p) {
+		case protocolError, flowControlError, streamClosed, frameSizeError, refusedStream:
+			n++
+		}
 	}
+	return n
 }
 
 // flood judges what a client of HTTP/2 sends.
@@ -110,14 +126,18 @@ func (f *flood) cost() int {
 		if f.in.left > 0 || h[4]&flagEndStream != 0 {
 			return -1
 		}
-	case frameWindow, frameMore:
+	case frameWindow:
 		return 0
+	case frameMore:
+		if f.in.left > 0 {
+			return 0
+		}
 	case frameSettings, framePing:
 		if h[4]&flagAck != 0 {
 			return 0
 		}
 	case frameReset:
-		return 2 // what its HEADERS earned, and one more
+		return resetCost
 	}
 	return 1
 }

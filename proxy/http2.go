@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -145,10 +146,13 @@ type http2Conn struct {
 
 	early    []byte // read before the hand-over
 	requests atomic.Uint64
+	waiting  atomic.Int64 // streams in the queue
 
 	writing sync.Mutex
 	out     frames // guarded by writing: where in its frames the outgoing side is
 	spoken  bool   // guarded by writing: the first frame has gone out
+	bye     []byte // guarded by writing: GOAWAY that is to be sent
+	said    chan struct{}
 
 	mu      sync.Mutex
 	flood   flood // guarded by mu
@@ -188,6 +192,7 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 	case !calm:
 		c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
 		c.sayGoAway(last, enhanceYourCalm)
+		c.linger()
 		return 0, errFlood
 	}
 	return n, err
@@ -208,20 +213,52 @@ func (c *http2Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	n, err := c.Conn.Write(p)
-	c.out.skip(p[:n])
 	c.spoken = true
+	if blamed := c.out.blamed(p[:n]); blamed > 0 {
+		c.mu.Lock()
+		c.flood.credit -= blamed * resetCost // Read notices
+		c.mu.Unlock()
+	}
+	c.finish()
 	return n, err
 }
 
-// sayGoAway tells the client why the connection ends, where that fits between two
-// frames. net/http closes the connection after it.
+// sayGoAway tells the client why the connection ends, which net/http closes after it.
+// In the middle of a frame it waits for the end of that.
 func (c *http2Conn) sayGoAway(lastStream, code uint32) {
 	_ = c.SetWriteDeadline(time.Now().Add(goAwayTime)) // of a write in progress, too
 	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.spoken && c.out.between() {
-		_, _ = c.Conn.Write(appendGoAway(nil, lastStream, code)) // it ends in any case
+	c.bye, c.said = appendGoAway(nil, lastStream, code), make(chan struct{})
+	c.finish()
+	c.writing.Unlock()
+	t := time.NewTimer(goAwayTime)
+	defer t.Stop()
+	select {
+	case <-c.said:
+	case <-t.C:
 	}
+}
+
+// finish says what sayGoAway wants, where it fits. Called under writing.
+func (c *http2Conn) finish() {
+	if c.bye == nil || !c.out.between() {
+		return
+	}
+	if c.spoken {
+		_, _ = c.Conn.Write(c.bye) // it ends in any case
+	}
+	c.bye = nil
+	close(c.said)
+}
+
+// linger drops a little of what still comes, since unread bytes would make the kernel
+// take back our last words (rule L5).
+func (c *http2Conn) linger() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.Conn.SetReadDeadline(time.Now().Add(goAwayTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // whatever ends it, the connection ends
 }
 
 // SetReadDeadline implements net.Conn.
@@ -264,6 +301,17 @@ func (c *http2Conn) enter() bool {
 		c.guard.enter(phaseClose, c.srv.now(), never) // it is not idle
 	}
 	return true
+}
+
+// mayWait takes one of the waiting places that a single connection may have: half of
+// all, so that the streams of one client leave room for others. The place is given
+// back by adding -1 to waiting.
+func (c *http2Conn) mayWait() bool {
+	if c.waiting.Add(1) <= max(int64(c.srv.queue.Depth())/2, 1) {
+		return true
+	}
+	c.waiting.Add(-1)
+	return false
 }
 
 // leave is called once for every enter that was true.

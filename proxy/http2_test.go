@@ -674,7 +674,7 @@ func TestManyStreamsOfHTTP2(t *testing.T) {
 		}
 		return x.Finish()
 	})
-	p := newPod(t, b, func(s *setup) { s.Queue.Limit = 8 })
+	p := newPod(t, b, func(s *setup) { s.Queue.Limit, s.Queue.Depth = 8, 200 })
 	c := p.dial2()
 	ids := map[uint32]string{}
 	for i := range 100 {
@@ -701,4 +701,40 @@ func TestR7APanicEndsOneStream(t *testing.T) {
 	c.requireStatus(c.open(true, "GET", "/panic"), 500, "panic")
 	require.Equal(t, "200", c.get("/").get(":status"))
 	require.Equal(t, 1, p.count(namePanics))
+}
+
+// One connection takes at most half of the waiting room.
+func TestOneConnectionOfHTTP2LeavesRoomInTheQueue(t *testing.T) {
+	release, let := gate(t)
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		<-release
+		x.Respond(200, 0)
+		return x.Finish()
+	})
+	p := newPod(t, b, func(s *setup) { s.Queue.Limit, s.Queue.Depth = 1, 4 })
+	greedy := p.dial2()
+	var ids []uint32
+	for i := range 3 {
+		ids = append(ids, greedy.open(true, "GET", "/"))
+		p.waitQueue(1, i)
+	}
+	r := greedy.requireStatus(greedy.open(true, "GET", "/"), 503, "queue_full")
+	require.NotEmpty(t, r.get("retry-after"))
+	p.waitRejected("queue_full")
+	other := p.dial2()
+	for i := range 2 {
+		ids = append(ids, other.open(true, "GET", "/"))
+		p.waitQueue(1, 3+i)
+	}
+	require.NoError(t, greedy.fr.WriteRSTStream(ids[2], http2.ErrCodeCancel)) // and the place is free again
+	p.waitQueue(1, 3)
+	ids[2] = greedy.open(true, "GET", "/")
+	p.waitQueue(1, 4)
+	let()
+	for _, id := range ids[:3] {
+		greedy.requireStatus(id, 200, "")
+	}
+	for _, id := range ids[3:] {
+		other.requireStatus(id, 200, "")
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/fnpod/fnpod/queue"
 )
 
 // run takes one request, whose head is parsed and whose body is whole or ready to
@@ -111,8 +113,7 @@ func (x *Exchange) acquire() error {
 	if err := g.onInterrupt((*waiting)(x)); err != nil {
 		return err
 	}
-	err := s.queue.Acquire(&x.waiter)
-	if err != nil {
+	if err := x.wait(); err != nil {
 		return err
 	}
 	if err := g.onInterrupt(nil); err != nil { // it struck while the slot was being granted
@@ -122,6 +123,17 @@ func (x *Exchange) acquire() error {
 	x.granted = s.now()
 	x.extendAnswerTime(x.granted)
 	return nil
+}
+
+// wait stands in line for a slot.
+func (x *Exchange) wait() error {
+	if st := x.c.stream; st != nil {
+		if !st.conn.mayWait() {
+			return queue.ErrFull
+		}
+		defer st.conn.waiting.Add(-1)
+	}
+	return x.c.srv.queue.Acquire(&x.waiter)
 }
 
 // prepareWait makes the waiter ready.

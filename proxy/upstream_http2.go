@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -217,7 +218,7 @@ func (x *Exchange) http2Failed(err error) error {
 		return err
 	case errors.As(err, &reset) && x.c.srv.now() >= x.deadline-int64(time.Millisecond):
 		return ErrTimeout // the function knows the deadline, too, and was faster
-	case errors.As(err, &reset):
+	case errors.As(err, &reset), strings.Contains(err.Error(), "stream error"):
 		return fmt.Errorf("%w: %w", errReset, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &netErr),
 		strings.Contains(err.Error(), "connection lost"):
@@ -246,8 +247,12 @@ type streamedBody struct {
 	x     *Exchange
 	whole *bytes.Reader // the body when it is in memory
 
-	mu       sync.Mutex // held while x is used
+	mu       sync.Mutex // held while x is used by Read
 	detached bool       // guarded by mu
+	ended    atomic.Bool
+
+	closing sync.Mutex // held while x is used by Close
+	gone    bool       // guarded by closing: x may not be used
 }
 
 var errDetached = errors.New("the request has ended")
@@ -272,26 +277,38 @@ func (r *streamedBody) Read(p []byte) (n int, err error) {
 	}()
 	n, err = r.x.ReadBody(p)
 	if errors.Is(err, io.EOF) {
+		r.ended.Store(true)
 		r.x.extendAnswerTime(r.x.c.srv.now())
 	}
 	return n, err
 }
 
-// Close implements io.Closer. net/http calls it when it wants no more.
-func (r *streamedBody) Close() error { return nil }
+// Close implements io.Closer. net/http calls it, maybe late, when it wants no more, and
+// waits for a Read in progress, which may wait for a client that is silent.
+func (r *streamedBody) Close() error {
+	r.closing.Lock()
+	defer r.closing.Unlock()
+	if r.whole == nil && !r.gone && !r.ended.Load() {
+		r.x.body.stopping.Store(true)
+		r.x.c.client.stopReading()
+	}
+	return nil
+}
 
 // detach waits until the Exchange is not used any more. What is left of the body can
 // still be read by its owner.
 func (r *streamedBody) detach() {
-	if r.whole != nil {
+	r.closing.Lock()
+	r.gone = true
+	r.closing.Unlock()
+	wait := func() {
 		r.mu.Lock()
 		r.detached = true
 		r.mu.Unlock()
+	}
+	if r.whole != nil {
+		wait()
 		return
 	}
-	r.x.StopBody(func() {
-		r.mu.Lock()
-		r.detached = true
-		r.mu.Unlock()
-	})
+	r.x.StopBody(wait)
 }

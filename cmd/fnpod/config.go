@@ -74,7 +74,7 @@ type logSettings struct {
 // queueSettings become queue.Config, and what proxy needs to tell requests apart.
 type queueSettings struct {
 	Limit      int           `help:"Requests that run at once; 0 means no limit."`
-	Depth      int           `help:"Requests that may wait for their turn; more are refused with 503."`
+	Depth      int           `help:"Requests that may wait for their turn; more are refused with 503. The streams of one connection of HTTP/2 take half of the places at most."`
 	MaxWait    time.Duration `help:"Longest wait for a turn before 503; 0 means no bound."`
 	Discipline string        `allowed:"fifo,adaptive" help:"Who is next: fifo is the one who came first; adaptive is fifo until the line stands, then who came last."`
 	Target     time.Duration `help:"With adaptive: wait of the first in line that is still good; 0 means the mean service time, at least 5ms."`
