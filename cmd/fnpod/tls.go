@@ -39,6 +39,7 @@ type certificate struct {
 	current *tls.Certificate // guarded by mu
 	stamp   [2]fileStamp     // guarded by mu: of current, or of what could not be loaded
 	looked  time.Time        // guarded by mu
+	failure string           // guarded by mu: what the last look met
 }
 
 // fileStamp tells versions of a file apart.
@@ -60,14 +61,25 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.looked) >= certificateLook {
-		before := c.stamp
-		if err := c.reload(); err != nil && c.stamp != before {
-			c.log.Error("certificate not loaded, the old one stays", "err", err)
-		} else if c.stamp != before {
-			c.log.Info("certificate loaded", "file", c.files.Cert)
-		}
+		c.look()
 	}
 	return c.current, nil
+}
+
+// look loads a pair that is new, and reports what came of it once. Called under mu.
+func (c *certificate) look() {
+	before := c.stamp
+	err := c.reload()
+	switch {
+	case err == nil:
+		c.failure = ""
+		if c.stamp != before {
+			c.log.Info("certificate loaded", "file", c.files.Cert)
+		}
+	case c.stamp != before || c.failure != err.Error():
+		c.failure = err.Error()
+		c.log.Error("certificate not loaded, the old one stays", "err", err)
+	}
 }
 
 // load reads the files for the first time.
