@@ -18,9 +18,9 @@ import (
 )
 
 // deviations are the cases of h2spec that we do not pass, by group and number, with the reason.
-// All but one are decisions of net/http.
+// Those without a "we" are decisions of net/http.
 var deviations = map[string]string{
-	"http2/4.2/3":     "GOAWAY comes, but what is left of the frame is not read, so that the end may be a reset",
+	"http2/4.2/3":     "we announce frames of 64 KiB, so that the one of 20 KiB is legal; its head is too large, which is an answer of 431",
 	"http2/6.5.3/1":   "a setting that comes twice in one frame ends the connection",
 	"http2/8.1.2.2/1": "a connection-specific field is answered with 400, in place of a reset",
 	"http2/8.1.2.2/2": "TE with another value than trailers is answered with 400, in place of a reset",
