@@ -14,6 +14,7 @@ const (
 	framePing     = 0x6
 
 	flagEndStream = 0x1
+	flagEndHead   = 0x4
 	flagAck       = 0x1
 
 	frameHead = 9
@@ -89,7 +90,14 @@ type flood struct {
 	credit  int    // frames that it may still send for nothing
 	since   int64  // when credit was last added for time
 	stream  uint32 // the latest stream that it opened
+	open    bool   // a head goes on in the next frame
 }
+
+// inHead reports whether a head has begun and is not here as a whole.
+func (f *flood) inHead() bool { return f.open || f.in.left > 0 && f.in.ofHead() }
+
+// ofHead reports whether the latest frame is part of a head.
+func (f *frames) ofHead() bool { return f.head[3] == frameHeaders || f.head[3] == frameMore }
 
 // see takes what arrived at now, a time on the server's clock, and reports whether
 // the client is bearable.
@@ -109,6 +117,7 @@ func (f *flood) see(p []byte, now int64) bool {
 	for len(p) > 0 {
 		var whole bool
 		if p, whole = f.in.next(p); whole {
+			f.open = f.in.ofHead() && f.in.head[4]&flagEndHead == 0
 			f.credit = min(f.credit-f.cost(), floodBurst)
 		}
 	}

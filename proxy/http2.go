@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fnpod/fnpod/metrics"
 )
 
 // preface is how a client of HTTP/2 begins (RFC 9113 §3.4). Its first line is no
@@ -34,6 +37,7 @@ type http2 struct {
 	current *http.Server   // guarded by mu; nil until the first connection, and after a drain
 	accept  chan net.Conn  // guarded by mu; to current
 	serving sync.WaitGroup // servers and shutdowns
+	hurry   func()         // guarded by mu: ends the waiting of a drain
 	ended   bool           // guarded by mu
 	all     []*http.Server // guarded by mu
 }
@@ -98,6 +102,7 @@ func (h *http2) drain(ctx context.Context) {
 		return
 	}
 	h.current = nil
+	ctx, h.hurry = context.WithCancel(ctx)
 	h.serving.Go(func() { _ = s.Shutdown(ctx) }) // ends with the last connection, or at end
 }
 
@@ -107,6 +112,9 @@ func (h *http2) end() {
 	h.ended = true
 	for _, s := range h.all {
 		_ = s.Close() // the listener is ours and has no error
+	}
+	if h.hurry != nil {
+		h.hurry() // net/http looks twice a second
 	}
 	h.mu.Unlock()
 	h.serving.Wait()
@@ -157,6 +165,7 @@ type http2Conn struct {
 	mu      sync.Mutex
 	flood   flood // guarded by mu
 	streams int   // guarded by mu: served now
+	heading bool  // guarded by mu: a head is not here as a whole
 	leaving bool  // guarded by mu: nothing more is read
 	closed  bool  // guarded by mu
 }
@@ -183,12 +192,17 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	leaving := c.leaving // then what came is not looked at, as our GOAWAY will say
 	calm := leaving || c.flood.see(p[:n], c.srv.now())
-	last := c.flood.stream
+	last, late := c.flood.stream, c.heading
+	c.limitHead()
 	c.mu.Unlock()
 	switch {
 	case leaving:
 		c.sayGoAway(last, noError)
 		return 0, errLeaving
+	case late && errors.Is(err, os.ErrDeadlineExceeded):
+		c.shard.Rejected[metrics.RejectTimeoutHead].Add(1)
+		c.sayGoAway(last, enhanceYourCalm)
+		return 0, err
 	case !calm:
 		c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
 		c.sayGoAway(last, enhanceYourCalm)
@@ -196,6 +210,21 @@ func (c *http2Conn) Read(p []byte) (int, error) {
 		return 0, errFlood
 	}
 	return n, err
+}
+
+// limitHead bounds the time of a head that is not here as a whole (rule L1). Called
+// under mu.
+func (c *http2Conn) limitHead() {
+	heading := c.flood.inHead()
+	if heading == c.heading || c.leaving {
+		return
+	}
+	c.heading = heading
+	var limit time.Time
+	if heading {
+		limit = time.Now().Add(c.srv.cfg.HeadTimeout)
+	}
+	_ = c.Conn.SetReadDeadline(limit) // fails on a closed connection only
 }
 
 func (c *http2Conn) receive(p []byte) (int, error) {

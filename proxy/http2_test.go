@@ -738,3 +738,45 @@ func TestOneConnectionOfHTTP2LeavesRoomInTheQueue(t *testing.T) {
 		other.requireStatus(id, 200, "")
 	}
 }
+
+// L1: a head that does not end has a limit, and so has a frame of it.
+func TestL1HeadsOfHTTP2ThatStall(t *testing.T) {
+	for name, begin := range map[string]func(c *client2, block []byte){
+		"without an end": func(c *client2, block []byte) {
+			_ = c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: c.promise(), BlockFragment: block})
+		},
+		"half a frame": func(c *client2, block []byte) {
+			c.write(append([]byte{0, 0, 99, 1, 5, 0, 0, 0, byte(c.promise())}, block...))
+		},
+		"dripping": func(c *client2, block []byte) {
+			id := c.promise()
+			_ = c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block[:1]})
+			go func() {
+				for c.fr.WriteContinuation(id, false, []byte("\x00\x01a\x01b")) == nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+			}()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPod(t, answering(), func(s *setup) { s.HeadTimeout = 100 * time.Millisecond })
+			c := p.dial2()
+			require.Equal(t, "200", c.get("/").get(":status"))
+			begin(c, append([]byte(nil), c.encode(":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/")...))
+			c.requireEnd(http2.ErrCodeEnhanceYourCalm)
+			require.EqualValues(t, 1, c.lastIn&1)
+			p.waitRejected("timeout_head")
+		})
+	}
+}
+
+// A stream may last longer than any head.
+func TestTheLimitOfHeadsEndsWithThem(t *testing.T) {
+	p := newPod(t, newEcho(t, "tcp").backend(), func(s *setup) { s.HeadTimeout = 50 * time.Millisecond })
+	c := p.dial2()
+	id := c.open(false, "POST", "/", "x", strings.Repeat("x", 14<<10), "y", "z")
+	c.data(id, false, "a")
+	time.Sleep(150 * time.Millisecond)
+	c.data(id, true, "b")
+	require.Equal(t, "POST / HTTP/1.1\nab", string(c.requireStatus(id, 200, "").body))
+}
