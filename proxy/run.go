@@ -37,7 +37,7 @@ func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
 		return false
 	}
 	if cause != nil && !x.answer.finished { // after that it struck too late to matter
-		err = cause
+		err = x.blame(cause)
 	}
 	if err == nil && !x.answer.finished {
 		err = fmt.Errorf("%w: it was not finished", ErrBadAnswer)
@@ -49,6 +49,15 @@ func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
 	}
 	x.account(end, err)
 	return keep
+}
+
+// blame names what a client did that left inside the body of its request: it cut it. Who looks at the socket first, the
+// upload or the watcher of hang-ups, makes no difference then.
+func (x *Exchange) blame(cause error) error {
+	if errors.Is(cause, ErrClientGone) && x.granted > 0 && !x.body.done && !x.answer.committed {
+		return errCut
+	}
+	return cause
 }
 
 // process waits for a slot, runs the request and gives the slot back, whatever

@@ -72,6 +72,35 @@ func TestACutUploadNeverLooksWhole(t *testing.T) {
 	}
 }
 
+// A client that stops inside a body has cut its request, also when that has run so long that its end is watched for:
+// the reason is cut (§3).
+func TestACutUploadOfALongRequestIsCut(t *testing.T) {
+	f := newFunction(t, "tcp", func(c *fconn) {
+		c.readHead()
+		c.wait()
+	})
+	p := newPod(t, f.backend())
+	var clients []*client
+	for range 20 {
+		c := p.dial()
+		c.send(upload(chunkedFraming), "3\r\nabc\r\n")
+		clients = append(clients, c)
+	}
+	p.waitQueue(20, 0)
+	time.Sleep(60 * time.Millisecond) // long enough to be watched; right if not
+	for i, c := range clients {
+		if i%2 == 0 {
+			c.finish()
+			got, _ := c.rawRest()
+			require.True(t, got == "" || strings.HasPrefix(got, "HTTP/1.1 400 "), got)
+		} else {
+			reset(c.nc)
+		}
+	}
+	eventually(t, func() bool { return p.count(nameRejected, "cut") == 20 }, "cut requests are counted")
+	require.Zero(t, p.count(nameFaults))
+}
+
 func TestBadBodiesAreTheClientsFault(t *testing.T) {
 	for _, test := range []struct {
 		name, send, later string
