@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak check fuzz bench bench-http docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-http robustness docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -32,7 +32,7 @@ build: ## the static binary, bin/fnpod
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
-	@scripts/need go gcc git python3 node curl wrk pgrep nginx
+	@scripts/need go gcc git python3 node curl wrk pgrep nginx haproxy
 	@scripts/test $(TESTFLAGS)
 
 soak: ## faults, load and memory in full size, for about two hours; figures are printed
@@ -58,6 +58,12 @@ bench-http: ## the report of bench/README.md: against nginx, workers, memory, st
 	@$(MAKE) --no-print-directory build
 	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
 	@for report in proxy workers footprint syscalls; do echo "## $$report"; bin/fnpod-bench $$report; done
+
+robustness: ## hostile conversations with fnpod, nginx and HAProxy; writes the report in docs/robustness.md
+	@scripts/need go nginx haproxy
+	@$(MAKE) --no-print-directory build
+	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
+	bin/fnpod-bench robustness --into docs/robustness.md
 
 docs: ## write the generated documents again
 	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update

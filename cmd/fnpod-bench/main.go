@@ -6,6 +6,7 @@
 //	workers.go    workers: an HTTP request to a warm Python worker and back
 //	syscalls.go   syscalls: system calls per request, counted by perf
 //	footprint.go  footprint: binary, memory, start
+//	robustness.go robustness: who holds what of the table in e2e/hostile
 //	variant.go    what is measured: the bare function, fnpod, nginx
 //	load.go       the load: a closed loop over connections that stay open, in one thread
 //	histogram.go  latencies as percentiles
@@ -29,12 +30,13 @@ import (
 
 // grammar is the command line.
 type grammar struct {
-	Proxy     proxyCmd     `cmd:"" help:"Processor time, throughput and latency of fnpod and nginx before a small server."`
-	Workers   workersCmd   `cmd:"" help:"HTTP requests to warm Python workers."`
-	Overload  overloadCmd  `cmd:"" help:"More requests than the function can do: who is answered in time."`
-	Syscalls  syscallsCmd  `cmd:"" help:"System calls per request; needs perf and the right to trace."`
-	Footprint footprintCmd `cmd:"" help:"Size of the binary, memory, time from exec to the first answer."`
-	Function  functionCmd  `cmd:"" hidden:"" help:"The server behind the proxies."`
+	Proxy      proxyCmd      `cmd:"" help:"Processor time, throughput and latency of fnpod and nginx before a small server."`
+	Workers    workersCmd    `cmd:"" help:"HTTP requests to warm Python workers."`
+	Overload   overloadCmd   `cmd:"" help:"More requests than the function can do: who is answered in time."`
+	Syscalls   syscallsCmd   `cmd:"" help:"System calls per request; needs perf and the right to trace."`
+	Footprint  footprintCmd  `cmd:"" help:"Size of the binary, memory, time from exec to the first answer."`
+	Robustness robustnessCmd `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
+	Function   functionCmd   `cmd:"" hidden:"" help:"The server behind the proxies."`
 }
 
 // sampling is how often and how long to look.

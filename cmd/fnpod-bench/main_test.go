@@ -42,3 +42,23 @@ func TestWhatDoesNotStartIsReported(t *testing.T) {
 	require.ErrorContains(t, err, "fnpod, 1 connections: ")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+func TestRobustnessIsWrittenBetweenTheMarkers(t *testing.T) {
+	dir := t.TempDir()
+	fnpod, file := filepath.Join(dir, "fnpod"), filepath.Join(dir, "robustness.md")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
+	require.NoError(t, err, string(out))
+	args := []string{"robustness", "--fnpod", fnpod, "--only", "host: ", "--lanes", "2", "--into", file}
+
+	require.NoError(t, os.WriteFile(file, []byte("nothing\n"), 0o600))
+	require.ErrorContains(t, run(t.Context(), args, &bytes.Buffer{}), "markers")
+
+	require.NoError(t, os.WriteFile(file, []byte("before\n"+generatedBegin+"old\n"+generatedEnd+"after\n"), 0o600))
+	require.NoError(t, run(t.Context(), args, &bytes.Buffer{}))
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(text), "before\n"+generatedBegin) && strings.HasSuffix(string(text), generatedEnd+"after\n"))
+	require.Contains(t, string(text), "**fnpod** held all.")
+	require.NotContains(t, string(text), "not to the letter")
+	require.NotContains(t, string(text), "old\n")
+}

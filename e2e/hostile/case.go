@@ -98,6 +98,7 @@ type Reading struct {
 	Trailers             []string // "Name: value"
 	Lines                []string // field lines that must be there; what the server adds is its own matter (Exact alone)
 	Gone                 []string // names that must not be there, neither as field nor as trailer
+	AnyTrailer           bool     // Trailers do not matter
 }
 
 // Bytes returns all that the client sends.

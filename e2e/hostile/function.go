@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +32,7 @@ type Function struct {
 	conns  map[*link]bool // guarded by mu
 	seen   []Seen         // guarded by mu
 	heads  int            // guarded by mu; heads that came since begin
+	closed bool           // guarded by mu
 }
 
 // link is one connection to the function.
@@ -62,10 +65,12 @@ func (f *Function) Addr() string { return f.listener.Addr().String() }
 func (f *Function) Close() error {
 	err := f.listener.Close()
 	f.mu.Lock()
-	for l := range f.conns {
-		_ = l.nc.Close() // its reader notices
-	}
+	f.closed = true
+	open := slices.Collect(maps.Keys(f.conns))
 	f.mu.Unlock()
+	for _, l := range open {
+		_ = l.nc.Close() // waits until no call is under way on it, and those may want f.mu
+	}
 	f.wait.Wait()
 	return err
 }
@@ -85,8 +90,12 @@ func (f *Function) accept() {
 			continue
 		}
 		f.mu.Lock()
+		closed := f.closed
 		f.conns[l] = true
 		f.mu.Unlock()
+		if closed {
+			_ = nc.Close()
+		}
 		f.wait.Go(l.serve)
 	}
 }
@@ -180,6 +189,7 @@ func (l *link) serve() {
 // end records what came of a request that was not whole, and forgets the connection.
 func (l *link) end() {
 	f := l.f
+	defer l.nc.Close()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(l.in) > 0 {
@@ -190,7 +200,6 @@ func (l *link) end() {
 		f.seen = append(f.seen, seen)
 	}
 	delete(f.conns, l)
-	_ = l.nc.Close() // nothing more to say
 }
 
 // next takes a request off what was read. It returns how to answer, nil to read on; again tells that more than this

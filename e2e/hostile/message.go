@@ -61,13 +61,23 @@ func readFields(lines []string) (fields []Field, err error) {
 			return fields, wrong("field line %q", l)
 		}
 		for i := range len(value) {
-			if c := value[i]; c < 0x20 && c != '\t' || c == 0x7f {
+			if c := value[i]; c == 0 || c == '\r' || c == '\n' {
 				return fields, wrong("byte %#x in the value of %s", c, name)
 			}
 		}
 		fields = append(fields, Field{name, strings.Trim(value, " \t")})
 	}
 	return fields, nil
+}
+
+// hasControl reports whether a value has a byte that is legal nowhere in it, if harmless.
+func (f Field) hasControl() bool {
+	for i := range len(f.Value) {
+		if c := f.Value[i]; c < 0x20 && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 func isToken(s string) bool {
@@ -94,7 +104,7 @@ func (m *message) readBody(b []byte, untilClose bool) error {
 		m.chunked = true
 		return m.readChunks(rest)
 	case len(lengths) == 1:
-		n, err := strconv.ParseUint(lengths[0], 10, 62)
+		n, err := strconv.ParseUint(lengths[0], 10, 63)
 		if err != nil || strings.HasPrefix(lengths[0], "+") {
 			return wrong("length %q", lengths[0])
 		}
@@ -237,7 +247,7 @@ func readAnswer(b []byte, toHEAD, ended bool) (a Answer, size int, err error) {
 		return a, 0, wrong("status line %q", m.start)
 	}
 	a.Status, err = strconv.Atoi(m.start[9:12])
-	if err != nil || a.Status < 100 || a.Status > 599 {
+	if err != nil || a.Status < 100 || a.Status > 999 {
 		return a, 0, wrong("status line %q", m.start)
 	}
 	a.Fields = m.fields

@@ -11,6 +11,7 @@ const (
 	lenientAnswer = "RFC 9112 §5: a proxy may repair the answer of a server"
 	answerLimit   = "limits are the server's own"
 	anyStatus     = "RFC 9110 §15: a status above 599 may be treated as one of 5xx"
+	repeatable    = "RFC 9110 §9.2.2: a request with an idempotent method may be repeated"
 	forwardCut    = "RFC 9112 §8: an answer that ends with the connection cannot be told from a cut one"
 )
 
@@ -107,6 +108,8 @@ func faults() []Case {
 	for i := range cases {
 		c := &cases[i]
 		switch c.Name {
+		case "end without an answer", "end inside the status line", "end inside a field", "end before the empty line":
+			c.Choice, c.Else, c.Bodies = repeatable, []Reading{readsGet, readsGet}, []string{"GET /x"}
 		case "head of 17 kB", "300 fields":
 			c.Choice = answerLimit
 		case "17 interim answers":
@@ -119,6 +122,9 @@ func faults() []Case {
 	for _, method := range []string{"POST", "HEAD"} {
 		none := fault("C1 P6", "early_close", "end without an answer to "+method, "", Closes)
 		none.Send, none.Reads = []string{head(method+" /x HTTP/1.1", "Host: h", "Content-Length: 0")}, []Reading{reads(method, "/x", "")}
+		if method == "HEAD" {
+			none.Choice, none.Else, none.Bodies = repeatable, []Reading{none.Reads[0], none.Reads[0]}, []string{""}
+		}
 		cases = append(cases, none)
 	}
 	reset := fault("C1 P6", "reset", "reset without an answer to POST", "", Resets) // a GET may be repeated
@@ -133,7 +139,7 @@ func harmless(cases []Case) {
 	repaired := map[string]string{
 		"empty line before the status line": "", "LF as line ends": "", "LF behind a field": "", "LF behind the status line": "", "folded field": "", "folded coding": "",
 		"control byte in a value": "", "CR in a value": "", "space before the colon": "", "length and chunked": "abc", "the same length twice": "abc", "list of lengths": "abc",
-		"17 interim answers": "", "chunked in HTTP/1.0": "", "HTTP/1.2": "", "identity coding": "abc", "two spaces before the status": "",
+		"HTTP/2.0": "", "HTTP/9.9": "", "no colon": "", "unknown coding": "abc", "17 interim answers": "", "chunked in HTTP/1.0": "", "HTTP/1.2": "", "identity coding": "abc", "two spaces before the status": "",
 	}
 	for i := range cases {
 		if body, ok := repaired[cases[i].Name]; ok {
@@ -193,6 +199,7 @@ func cutAnswers() []Case {
 	}
 	old := cut("R2 P11", "inside a body, to a client of HTTP/1.0", inChunks+"5\r\nhello\r\n", Closes)
 	old.Send = []string{on("GET /x HTTP/1.0")}
+	old.Choice, old.Bodies = forwardCut, []string{"hello"}
 	return append(cases, old)
 }
 
@@ -265,6 +272,8 @@ func goodAnswers() []Case {
 			c.Choice = "RFC 9112 §4: it is malformed and may be refused"
 		case "HEAD with a length":
 			c.Fields = []string{"Content-Length: 5"}
+		case "head of 15 kB":
+			c.Choice = answerLimit
 		case "204 with a body", "204 with chunks", "304 with a body", "HEAD with a body", "bytes behind the answer", "answer behind the answer", "bytes behind the chunks", "answer behind the chunks":
 			c.Choice = "bytes that nobody asked for may spoil the answer, too"
 		}

@@ -15,6 +15,8 @@ const (
 	emptyLines = "RFC 9112 §2.2: empty lines before a request line should be ignored"
 	rawTarget  = "RFC 3986 §2: the byte is not allowed in a target; many servers pass it"
 	oddHost    = "RFC 3986 §3.2.2: legal in the grammar of hosts, or of no consequence behind"
+	recovered  = "RFC 9110 §2.4: what is meant may be recovered from it"
+	inFull     = "RFC 9112 §3.2.2: an absolute target may be passed on as it is"
 	minor      = "RFC 9110 §2.5: a higher minor version may be served as 1.1"
 )
 
@@ -71,7 +73,8 @@ func requestLines() []Case {
 		"space before the method", "CR CR LF as line end", "CR after the target")
 	cases = except(cases, loneLF, []Reading{readsGet}, "LF as line end", "LF before the request line")
 	cases = except(cases, emptyLines, []Reading{readsGet}, "five empty lines", "CR before the request line")
-	cases = except(cases, "HTTP/0.9 may be spoken", []Reading{readsGet}, "no version")
+	cases = except(cases, "HTTP/0.9 may be spoken", []Reading{{Method: "GET", Target: "/x"}}, "no version", "LF after the target")
+	cases = except(cases, recovered, []Reading{readsGet}, "version with two minor digits", "version with a leading zero")
 	cases = append(cases, refuse(RequestLine, "§2 S6", 505, "version",
 		line{"HTTP/0.9 in words", on("GET /x HTTP/0.9")},
 		line{"HTTP/0.0", on("GET /x HTTP/0.0")},
@@ -106,8 +109,9 @@ func requestLines() []Case {
 	for i := range tunnel {
 		tunnel[i].Fields = []string{"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"}
 	}
-	cases = append(cases, tunnel[0], tunnel[1])
-	cases = append(cases, choice("RFC 9110 §9.3.8: TRACE may be passed on", tunnel[2:], reads("TRACE", "/x", ""))...)
+	traced := choice("RFC 9110 §9.3.8: TRACE may be passed on", tunnel[2:], reads("TRACE", "/x", ""))
+	traced[1].Else = []Reading{reads("TRACE", "http://h/x", "")} // HTTP/1.1 allows that to any server
+	cases = append(cases, tunnel...)
 	return append(cases, servedLines()...)
 }
 
@@ -179,6 +183,9 @@ func targets() []Case {
 	cases = except(cases, rawTarget, []Reading{reads("GET", "/a\x7fb", "")}, "DEL")
 	cases = except(cases, rawTarget, []Reading{reads("GET", "/x#f", "")}, "fragment")
 	cases = except(cases, rawTarget, []Reading{reads("GET", "/x?a#f", "")}, "fragment in the query")
+	cases = except(cases, oddHost, []Reading{{Method: "GET", Target: "/x", Host: "h"}}, "absolute with a port out of range")
+	cases = except(cases, rawTarget, []Reading{{Method: "GET", Target: "/x#f", Host: "h"}}, "absolute with a fragment")
+	cases = except(cases, "RFC 9112 §3.2.2: the scheme of an absolute target is not of interest", []Reading{readsGet}, "ftp scheme", "ws scheme")
 	cases = except(cases, oddHost, []Reading{{Method: "GET", Target: "/x", Host: "a,b"}}, "absolute with a comma in the host")
 	cases = except(cases, oddHost, []Reading{{Method: "GET", Target: "/x", Host: "%68"}}, "absolute with an encoded host")
 	for _, target := range []string{
@@ -210,7 +217,11 @@ func targets() []Case {
 		{"absolute with an IPv6 address", on("GET http://[::1]:80/x HTTP/1.1"), "GET", "/x", "[::1]:80"},
 		{"absolute with dots in the path", on("GET http://h/a/../b HTTP/1.1"), "GET", "/a/../b", "h"},
 	} {
-		cases = append(cases, serve(Target, "§2", c.name, c.raw, Reading{Method: c.method, Target: c.target, Host: c.host}))
+		served := serve(Target, "§2", c.name, c.raw, Reading{Method: c.method, Target: c.target, Host: c.host})
+		if full := strings.Fields(c.raw)[1]; full != c.target {
+			served.Choice, served.Else = inFull, []Reading{{Method: c.method, Target: full, Host: c.host}}
+		}
+		cases = append(cases, served)
 	}
 	return cases
 }
@@ -227,7 +238,7 @@ func hosts() []Case {
 	for i := range cases {
 		h := strings.TrimSuffix(strings.SplitN(cases[i].Send[0], "Host: ", 2)[1], "\r\n\r\n")
 		switch h {
-		case "h,i", "[fe80::1%25eth0]", "h:", "h\xe9", "%68", "h;a", "h=i", "h'", "h(", "*", `"h"`, "<h>", "{h}", "h|i", "":
+		case "h:99999", "h,i", "[fe80::1%25eth0]", "h:", "h\xe9", "%68", "h;a", "h=i", "h'", "h(", "*", `"h"`, "<h>", "{h}", "h|i", "":
 			cases[i].Choice, cases[i].Else = oddHost, []Reading{{Method: "GET", Target: "/x", Host: h}}
 		}
 	}

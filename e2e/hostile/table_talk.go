@@ -8,7 +8,7 @@ import (
 
 // Why a server may decide otherwise.
 const (
-	ownFields       = "fields that a proxy sets itself are its own matter"
+	passedOn        = "RFC 9110 §7.8: an upgrade may be passed on"
 	expectations417 = "RFC 9110 §10.1.1: an unknown expectation may be ignored"
 )
 
@@ -38,6 +38,10 @@ func connections() []Case {
 		c := named("hop-by-hop: "+name, gone([]string{f}, name))
 		if name == "Proxy" {
 			c.Choice, c.Else = "Proxy is no field of the standard", []Reading{readsGet}
+		}
+		switch name {
+		case "Keep-Alive", "Proxy-Connection", "Upgrade", "HTTP2-Settings":
+			c.Choice, c.Else = "RFC 9110 §7.6.1: one that Connection does not name should be removed, no more", []Reading{readsGet}
 		}
 		if name == "Proxy-Authorization" || name == "Proxy-Authenticate" || name == "Trailer" {
 			c.Choice, c.Else = "RFC 9110 §7.6.1: it may be passed on", []Reading{readsGet}
@@ -85,13 +89,18 @@ func upgrades() []Case {
 	onGet := plain("upgrade to websocket with a body on GET", get(append(ws, "Connection: Upgrade", "Upgrade: websocket", "Content-Length: 5")...)+"hello", "GET")
 	onGet.Reads[0].Body = "hello"
 	onGet.Choice = "RFC 9110 §9.3.1: a body has no meaning in this method and may be refused"
+	body.Choice, body.Else = passedOn, []Reading{readsPost}
+	unknown := plain("upgrade to something unknown", get("Connection: Upgrade", "Upgrade: foo"), "GET")
+	unknown.Choice, unknown.Else = passedOn, []Reading{readsGet}
+	two := plain("upgrade to two protocols", get("Connection: Upgrade", "Upgrade: websocket, foo"), "GET")
+	two.Choice, two.Else = passedOn, []Reading{readsGet}
+	posted := plain("upgrade to websocket with POST", post("", append(ws, "Connection: Upgrade", "Upgrade: websocket")...), "POST")
+	posted.Choice, posted.Else = passedOn, []Reading{reads("POST", "/x", "")}
 	old := plain("upgrade to websocket in HTTP/1.0", head("GET /x HTTP/1.0", "Host: h", "Connection: Upgrade", "Upgrade: websocket"), "GET")
 	return []Case{
 		plain("upgrade to h2c", get(h2c...), "GET"),
-		plain("upgrade to something unknown", get("Connection: Upgrade", "Upgrade: foo"), "GET"),
+		unknown, two, posted,
 		plain("upgrade to websocket that Connection does not name", get(append(ws, "Upgrade: websocket")...), "GET"),
-		plain("upgrade to websocket with POST", post("", append(ws, "Connection: Upgrade", "Upgrade: websocket")...), "POST"),
-		plain("upgrade to two protocols", get("Connection: Upgrade", "Upgrade: websocket, foo"), "GET"),
 		body, onGet, closing(old),
 	}
 }
@@ -128,7 +137,6 @@ func expectations() []Case {
 		closing(serve(Expectations, "§1a", "HTTP/1.0 gets no 100", head("POST /x HTTP/1.0", "Host: h", expect, "Content-Length: 5")+"hello", readsPost)),
 		serve(Expectations, "§4", "the body is here already", post("hello", expect, "Content-Length: 5"), readsPost),
 	}
-	cases[0].Reads[0].Gone = []string{"Expect"}
 	cases[len(cases)-1].atOne = true
 	unknown := refuse(Expectations, "S28 §4", 417, "expect",
 		line{"unknown expectation", sized("hello", "Expect: tea")},
