@@ -92,3 +92,23 @@ func TestADrainServesWhoStandsAtTheDoor(t *testing.T) {
 		require.NoError(t, p.stop())
 	})
 }
+
+// W7, D3: when the function has ended by itself, what it was doing is answered 502, and
+// what it had not begun 503: the one was lost, the other may be sent again.
+func TestW7RequestsOfAFunctionThatEnded(t *testing.T) {
+	f := newFunction(t, "tcp", func(c *fconn) {
+		c.request()
+		c.wait()
+	})
+	p := newPod(t, f.backend(), func(s *setup) { s.Queue.Limit = 1 })
+	running, waiting := p.dial(), p.dial()
+	running.send("GET /running HTTP/1.1\r\nHost: h\r\n\r\n")
+	p.waitQueue(1, 0)
+	waiting.send("GET /waiting HTTP/1.1\r\nHost: h\r\n\r\n")
+	p.waitQueue(1, 1)
+	p.server.Hurry()
+	require.ErrorIs(t, p.stop(), proxy.ErrLost)
+	running.requireCode(502, "early_close")
+	waiting.requireCode(503, "draining")
+	p.err = nil // judged; the cleanup looks at the rest
+}

@@ -28,11 +28,12 @@ var (
 	errCut          = errors.New("request ended before its body did")
 	errPanic        = errors.New("panic in the request's path")
 
-	errConnect    = errors.New("function does not accept connections")
-	errStale      = errors.New("idle connection was closed or held bytes nobody asked for")
-	errEarlyClose = errors.New("function closed the connection before it answered")
-	errReset      = errors.New("function reset the connection")
-	errCutAnswer  = errors.New("answer of the function was cut")
+	errConnect       = errors.New("function does not accept connections")
+	errStale         = errors.New("idle connection was closed or held bytes nobody asked for")
+	errFunctionEnded = errors.New("function has ended")
+	errEarlyClose    = errors.New("function closed the connection before it answered")
+	errReset         = errors.New("function reset the connection")
+	errCutAnswer     = errors.New("answer of the function was cut")
 )
 
 // Status says how an error is answered and counted. Reject or Upstream may be
@@ -74,6 +75,7 @@ var statuses = []Status{
 	{Err: errCut, Code: 400, Label: "cut", Reject: metrics.RejectCut},
 	{Err: errNoRoom, Code: 503, Label: "conn_limit", Reject: metrics.RejectConnLimit, RetryAfter: true},
 	{Err: errConnect, Code: 502, Label: "connect", Upstream: metrics.UpstreamConnect, RetryAfter: true},
+	{Err: errFunctionEnded, Code: 502, Label: "early_close", Upstream: metrics.UpstreamEarlyClose},
 	{Err: errEarlyClose, Code: 502, Label: "early_close", Upstream: metrics.UpstreamEarlyClose},
 	{Err: errReset, Code: 502, Label: "reset", Upstream: metrics.UpstreamReset},
 	{Err: errCutAnswer, Code: 502, Label: "cut", Upstream: metrics.UpstreamCut},

@@ -50,6 +50,7 @@ type pod struct {
 	network string
 	address string
 	queue   *queue.Queue
+	server  *proxy.Server
 	metrics *metrics.Set
 	cancel  context.CancelFunc
 	ended   chan error
@@ -72,6 +73,7 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 		Classes: s.Classes, Fairness: s.Fairness, Hooks: s.Hooks,
 	})
 	require.NoError(t, err)
+	p.server = server
 	ln := listen(t, s.Network)
 	p.address = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())

@@ -39,6 +39,9 @@ func (x *Exchange) conclude(end int64, err, cause error) (keep bool) {
 	if cause != nil && !x.answer.finished { // after that it struck too late to matter
 		err = x.blame(cause)
 	}
+	if errors.Is(err, errFunctionEnded) && x.granted == 0 { // it was none of the function's yet
+		err = ErrDraining
+	}
 	if err == nil && !x.answer.finished {
 		err = fmt.Errorf("%w: it was not finished", ErrBadAnswer)
 	}

@@ -260,14 +260,16 @@ func (s *Server) finishDrain() (lost int) {
 	}()
 	t := time.NewTimer(s.cfg.DrainTimeout)
 	defer t.Stop()
+	cause := ErrDraining
 	select {
 	case <-done:
 		return 0
 	case <-s.hurry:
+		cause = errFunctionEnded
 	case <-t.C:
 	}
 	s.sweeper.each(func(l *link) { // before the queue dismisses who waits: they count, too
-		if l.guard.interrupt(ErrDraining) {
+		if l.guard.interrupt(cause) {
 			lost++
 		}
 	})
