@@ -328,11 +328,12 @@ func safe(c Case, o Outcome) error {
 func chosen(c Case, o Outcome) error {
 	switch c.Must {
 	case Serve:
-		if c.Script != nil { // the function ran: it is its answer that may be given up
-			c.Must = Fault
-			return safe(c, o)
-		}
 		refused, taken := c, c
+		if c.Script != nil { // the function ran: it is its answer that may be given up
+			if refused.Must = Fault; safe(refused, o) == nil {
+				return nil
+			}
+		}
 		refused.Must, refused.Reads, taken.Reads = Refuse, nil, c.Else
 		if err := safe(refused, o); err == nil || c.Else == nil {
 			return err

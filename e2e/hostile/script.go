@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"net"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,9 @@ type Script struct {
 	End    End
 	Hangs  bool // says nothing until the server gives up
 }
+
+// Bytes returns all that the function sends.
+func (s *Script) Bytes() string { return strings.Join(s.Pieces, "") }
 
 // pause lies between two pieces of either side: long enough for a server to act on the first.
 const pause = 4 * time.Millisecond

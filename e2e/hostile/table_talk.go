@@ -228,17 +228,23 @@ func pipelines() []Case {
 func earlyAnswers() []Case {
 	ok := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	large := strings.Repeat("b", 900_000)
-	early := func(name, raw string, end End, reads ...Reading) Case {
+	early := func(name, raw string, end End) Case {
 		return Case{
 			Class: Pipelines, Rules: "§3 R3", Name: name, Send: []string{raw}, Must: Serve, Status: []int{200}, Bodies: []string{"ok"},
-			Script: &Script{Pieces: []string{ok}, Early: true, End: end}, Reads: reads,
+			Script: &Script{Pieces: []string{ok}, Early: true, End: end},
 		}
 	}
 	unread := early("early answer, the rest is never sent", post("hello", "Content-Length: 900000"), Closes)
 	unread.Choice = "the answer may be given up for the error of the request"
 	ended := early("early answer, the function ends the connection", sized(large, "Connection: close"), Closes)
 	ended.Choice = unread.Choice
-	return []Case{unread, ended}
+	drained := early("early answer, the rest comes later, then another request", "", StaysOpen)
+	drained.Send, drained.Await, drained.Open = []string{post(large[:5000], "Content-Length: 100000"), large[5000:100000]}, "\r\n\r\nok", true
+	drained.Choice, drained.Else = "the rest may still be passed on", []Reading{reads("POST", "/x", large[:100000])}
+	hidden := early("early answer, the rest looks like a request", "", StaysOpen)
+	hidden.Send, hidden.Await, hidden.Open = []string{post(large[:5000], fmt.Sprintf("Content-Length: %d", 90000+len(behind))), large[:85000] + behind}, "\r\n\r\nok", true
+	hidden.Choice, hidden.Else = drained.Choice, []Reading{reads("POST", "/x", large[:90000]+behind)}
+	return []Case{unread, ended, drained, hidden}
 }
 
 func slow() []Case {

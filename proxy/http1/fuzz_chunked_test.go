@@ -6,10 +6,12 @@ import (
 	"net/http/httputil"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fnpod/fnpod/e2e/hostile"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
@@ -50,6 +52,11 @@ func FuzzChunked(f *testing.F) {
 		"4\r\n\r\n\r\n\r\n0\r\n\r\n", "ffffffffffffffff\r\n", "5\r\nhello!\r\n", "0\r\n\nX: a\r\n\r\n", "5 \r\nhello\r\n", "0\r\n x\r\n\r\n",
 	} {
 		f.Add([]byte(raw), []byte{3, 1, 7})
+	}
+	for _, c := range hostile.Cases() {
+		if _, body, _ := strings.Cut(c.Bytes(), "\r\n\r\n"); (c.Class == hostile.Chunks || c.Class == hostile.Trailers) && len(body) < 2000 {
+			f.Add([]byte(body), []byte{2, 5})
+		}
 	}
 	f.Fuzz(func(t *testing.T, raw, cuts []byte) {
 		if len(raw) > 4096 {

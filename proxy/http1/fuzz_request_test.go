@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
+	"github.com/fnpod/fnpod/e2e/hostile"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
@@ -33,6 +34,11 @@ func FuzzRequest(f *testing.F) {
 		}
 	}
 	f.Add(request12, uint16(40))
+	for _, c := range hostile.Cases() {
+		if raw := c.Bytes(); len(raw) < 2000 {
+			f.Add([]byte(raw), uint16(len(raw)/3))
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte, cut uint16) {
 		var r http1.Request
 		n, err := r.Parse(bytes.Clone(raw), http1.DefaultLimits())

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
+	"github.com/fnpod/fnpod/e2e/hostile"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
@@ -24,6 +25,11 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte(answer("HTTP/1.0 404 x", "A:", "Connection: A, keep-alive", "Content-Length: 5")), false, uint16(50))
 	f.Add([]byte(answer("HTTP/1.1 101 x", "Connection: upgrade", "Upgrade: websocket")), false, uint16(5))
 	f.Add([]byte(answer("HTTP/1.1 304 x", "Transfer-Encoding: chunked")), false, uint16(5))
+	for _, c := range hostile.Cases() {
+		if c.Script != nil && len(c.Script.Bytes()) < 2000 {
+			f.Add([]byte(c.Script.Bytes()), len(c.Reads) > 0 && c.Reads[0].Method == "HEAD", uint16(10))
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte, toHEAD bool, cut uint16) {
 		var r, part http1.Response
 		n, err := r.Parse(bytes.Clone(raw), toHEAD, http1.DefaultLimits())
