@@ -47,7 +47,7 @@ func TestHTTP2ConformsToItsSpecification(t *testing.T) {
 			p := start(t, "proxy", append(flags, "http://"+function.listen)...)
 			host, port, err := net.SplitHostPort(p.listen)
 			require.NoError(t, err)
-			c := &config.Config{Host: host, Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000, TLS: secure, Insecure: true, Strict: true}
+			c := &config.Config{Host: host, Path: "/", Timeout: 4 * time.Second, MaxHeaderLen: 4000, TLS: secure, Insecure: true, Strict: true}
 			c.Port, err = strconv.Atoi(port)
 			require.NoError(t, err)
 			for _, g := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {

@@ -161,6 +161,7 @@ type http2Conn struct {
 	spoken  bool   // guarded by writing: the first frame has gone out
 	bye     []byte // guarded by writing: GOAWAY that is to be sent
 	said    chan struct{}
+	mute    bool // guarded by writing: nothing may follow the GOAWAY
 
 	mu      sync.Mutex
 	flood   flood // guarded by mu
@@ -241,6 +242,9 @@ func (c *http2Conn) receive(p []byte) (int, error) {
 func (c *http2Conn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
+	if c.mute { // an error would make net/http close the connection too early
+		return len(p), nil
+	}
 	n, err := c.Conn.Write(p)
 	c.spoken = true
 	if blamed := c.out.blamed(p[:n]); blamed > 0 {
@@ -276,7 +280,7 @@ func (c *http2Conn) finish() {
 	if c.spoken {
 		_, _ = c.Conn.Write(c.bye) // it ends in any case
 	}
-	c.bye = nil
+	c.bye, c.mute = nil, true
 	close(c.said)
 }
 
