@@ -65,6 +65,12 @@ robustness: ## hostile conversations with fnpod, nginx and HAProxy; writes the r
 	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
 	bin/fnpod-bench robustness --into docs/robustness.md
 
+bench-overload: ## more requests than the function can do: the tables and the plot of bench/README.md
+	@scripts/need go python3
+	@$(MAKE) --no-print-directory build
+	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
+	@bin/fnpod-bench overload --duration 15s --plot bench/overload.svg
+
 docs: ## write the generated documents again
 	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update
 
