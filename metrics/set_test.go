@@ -59,7 +59,7 @@ func complete() *metrics.Set {
 		metrics.Ready, metrics.QueueLimit, metrics.QueuePlaces, metrics.RequestsExecuting, metrics.RequestsQueued,
 		metrics.QueueService, metrics.WorkersLimit, metrics.WorkerStarts, metrics.WorkersRecycled, metrics.FunctionUp,
 		metrics.FunctionRestarts, metrics.OutputDropped, metrics.LogRecordsSuppressed, metrics.LogRecordsDropped,
-		metrics.OrphansReaped,
+		metrics.OrphansReaped, metrics.Processes, metrics.ProcessStarts,
 	} {
 		s.Func(id, func() float64 { return float64(id) })
 	}
@@ -71,6 +71,9 @@ func complete() *metrics.Set {
 	}
 	for _, reason := range []string{"exited", "signaled", "oom", "timeout", "canceled", "protocol", "start"} {
 		s.Func(metrics.WorkerDeaths, one, reason)
+	}
+	for _, reason := range []string{"exited", "signaled", "timeout", "canceled", "output", "start", "no_room", "refused"} {
+		s.Func(metrics.ProcessFailures, one, reason)
 	}
 	return s
 }

@@ -151,11 +151,14 @@ func (f *Fork) take() (*forked, error) {
 	return r, nil
 }
 
+// keepIdle is how many buffers and descriptors are kept for later requests.
+const keepIdle = 32
+
 func (f *Fork) put(r *forked) {
 	r.reset()
 	f.mu.Lock()
 	delete(f.running, r)
-	if f.closed {
+	if f.closed || len(f.idle) >= keepIdle {
 		r.free()
 	} else {
 		f.idle = append(f.idle, r)

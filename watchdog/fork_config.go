@@ -31,7 +31,7 @@ type ForkConfig struct {
 	ContentType string        // of answers
 	MaxOutput   int64         // most output that Serializing keeps; 0: no limit
 	Timeout     time.Duration // longest run of a process; 0: no limit
-	Grace       time.Duration // SIGTERM to SIGKILL
+	Grace       time.Duration // SIGTERM to SIGKILL; 0: DefaultGrace
 	// OutputGrace is how long a process that has ended may have left standard
 	// output open in another one; then the answer is over.
 	OutputGrace time.Duration
@@ -81,7 +81,6 @@ func (c ForkConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("max-output %d: must not be negative", c.MaxOutput))
 	}
 	notNegative("process-timeout", c.Timeout)
-	notNegative("kill-grace", c.Grace)
 	notNegative("output-grace", c.OutputGrace)
 	return errors.Join(errs...)
 }
@@ -93,6 +92,9 @@ func (c ForkConfig) withDefaults() (ForkConfig, error) {
 	}
 	if len(c.Args) == 0 {
 		c.Args = []string{c.Path}
+	}
+	if c.Grace <= 0 {
+		c.Grace = DefaultGrace
 	}
 	if c.OutputRate == 0 {
 		c.OutputRate = DefaultOutputRate

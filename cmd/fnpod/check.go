@@ -35,11 +35,12 @@ type checkable struct {
 type everyFlag struct {
 	Front    front            `embed:""`
 	Function functionSettings `embed:"" group:"Function process"`
+	Fork     forkSettings     `embed:"" group:"Process per request"`
 	Workers  workerSettings   `embed:"" group:"Workers"`
 }
 
 func (c *everyFlag) check(env environment) error {
-	return errors.Join(c.Front.check(), c.Function.check(c.Front.Listen), c.Workers.check(workers.Handler{}, env))
+	return errors.Join(c.Front.check(), c.Function.check(c.Front.Listen), c.Fork.check(), c.Workers.check(workers.Handler{}, env))
 }
 
 // Run prints the settings on standard output, and what is wrong or suspicious on standard error.
@@ -47,7 +48,7 @@ func (c *checkCmd) Run(_ context.Context, inv *invocation) error {
 	d := defaults()
 	grammar := &checkable{
 		Serve: d.Serve, Run: d.Run, Proxy: d.Proxy,
-		All: everyFlag{Front: d.Serve.Front, Function: d.Run.Function, Workers: d.Serve.Workers},
+		All: everyFlag{Front: d.Serve.Front, Function: d.Run.Function, Fork: d.Run.Fork, Workers: d.Serve.Workers},
 	}
 	p, err := newParser("fnpod check", checkDescription, grammar, inv.env, inv.stdout)
 	if err != nil {

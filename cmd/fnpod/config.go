@@ -5,6 +5,7 @@ import (
 
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers"
 )
 
@@ -38,6 +39,7 @@ type runCmd struct {
 
 	Front    front            `embed:""`
 	Function functionSettings `embed:"" group:"Function process"`
+	Fork     forkSettings     `embed:"" group:"Process per request"`
 }
 
 // proxyCmd serves a function that something else started.
@@ -73,7 +75,7 @@ type logSettings struct {
 
 // queueSettings become queue.Config, and what proxy needs to tell requests apart.
 type queueSettings struct {
-	Limit      int           `help:"Requests that run at once; 0 means no limit."`
+	Limit      int           `help:"Requests that run at once; 0 means no limit, or as many as workers can take, or four per processor with a process per request."`
 	Depth      int           `help:"Requests that may wait for their turn; more are refused with 503. The streams of one connection of HTTP/2 take half of the places at most."`
 	MaxWait    time.Duration `help:"Longest wait for a turn before 503; 0 means no bound."`
 	Discipline string        `allowed:"fifo,adaptive" help:"Who is next: fifo is the one who came first; adaptive is fifo until the line stands, then who came last."`
@@ -112,13 +114,23 @@ type proxySettings struct {
 
 // functionSettings belong to the process that fnpod run starts.
 type functionSettings struct {
-	Mode         string        `allowed:"http" help:"How requests reach the process: http."`
+	Mode         string        `allowed:"http,streaming,serializing" help:"How requests reach the command: http to a server that it is; streaming and serializing start it for each request, with the body as its input and its output as the answer, at once or when it has ended well."`
 	Upstream     upstream      `help:"Where the process listens: http://HOST:PORT or unix:///PATH. Its port is given to the process as PORT."`
 	Protocol     string        `name:"upstream-protocol" allowed:"auto,http1,h2c,same" group:"Requests" help:"How the function is spoken to: http1; h2c is HTTP/2 without TLS; same as the client speaks; auto is http1, and h2c for gRPC."`
 	ReadyProbe   readyProbe    `help:"When the process counts as started: tcp connects to the upstream; or one of tcp:HOST:PORT, unix:PATH, http://HOST:PORT/PATH, http://unix:SOCKET:/PATH, file:PATH, none."`
 	StartTimeout time.Duration `help:"Longest time until the probe passes."`
 	StopGrace    time.Duration `help:"SIGTERM to SIGKILL."`
 	Restart      string        `allowed:"never,always" help:"After the process ended: never ends the pod with its exit code, always starts it again."`
+}
+
+// forkSettings belong to the modes of fnpod run that start a process for each request.
+type forkSettings struct {
+	ContentType     string        `help:"Content-Type of answers."`
+	MaxOutput       int64         `type:"size" help:"Most output of one process that serializing keeps; more is a 502; 0 means no limit."`
+	ProcessTimeout  time.Duration `help:"Longest run of one process; 0 means that of its request."`
+	OutputGrace     time.Duration `help:"When a process has ended and another one still holds its output open: time until the answer is over."`
+	OnClientGone    string        `allowed:"kill,finish" help:"What becomes of a process whose client has left: kill, or finish if it has its whole request."`
+	PassCredentials bool          `help:"Authorization and Cookie become variables like other fields."`
 }
 
 // workerSettings belong to the warm workers of fnpod serve. The flags are named as workers.Config.Validate names them.
@@ -160,7 +172,7 @@ func defaults() *commands {
 			StartTimeout: 30 * time.Second,
 			StopGrace:    10 * time.Second,
 			Restart:      "never",
-		}},
+		}, Fork: newForkSettings(watchdog.DefaultForkConfig())},
 		Proxy: proxyCmd{Front: f, Protocol: proxy.ProtocolAuto},
 		Probe: probeCmd{Admin: f.Admin, Timeout: time.Second},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers"
 )
 
@@ -27,8 +28,18 @@ func (c *runCmd) check(environment) error {
 	} else if _, err := exec.LookPath(argv[0]); err != nil {
 		missing = fmt.Errorf("command %s: %w", argv[0], reason(err))
 	}
-	return errors.Join(missing, c.Front.check(), c.Function.check(c.Front.Listen))
+	var tooMany error
+	if c.forks() && c.Front.Queue.Limit > mostProcesses {
+		tooMany = fmt.Errorf("queue-limit %d: must be at most %d with a process per request", c.Front.Queue.Limit, mostProcesses)
+	}
+	return errors.Join(missing, tooMany, c.Front.check(), c.Function.check(c.Front.Listen), c.Fork.check())
 }
+
+// mostProcesses bounds the processes of a mode that starts one per request: each has a thread of ours, too.
+const mostProcesses = 4096
+
+// forks reports a mode that starts a process for each request.
+func (c *runCmd) forks() bool { return c.Function.Mode != "http" }
 
 // argv is the command without the -- before it.
 func (c *runCmd) argv() []string { return afterDashes(c.Command) }
@@ -50,12 +61,35 @@ func (f *front) check() error {
 
 func (s *functionSettings) check(listen address) error {
 	var same error
-	if s.Upstream.network == listen.network && s.Upstream.address == listen.address {
+	if s.Mode == "http" && s.Upstream.network == listen.network && s.Upstream.address == listen.address {
 		same = fmt.Errorf("upstream %s: must not be the address of listen", &s.Upstream)
 	}
 	return errors.Join(same,
 		positive("start-timeout", s.StartTimeout),
 		notNegative("stop-grace", s.StopGrace))
+}
+
+func newForkSettings(c watchdog.ForkConfig) forkSettings {
+	return forkSettings{
+		ContentType: c.ContentType, MaxOutput: c.MaxOutput, ProcessTimeout: c.Timeout, OutputGrace: c.OutputGrace, OnClientGone: "kill",
+	}
+}
+
+// config is what the settings ask for; the caller adds the command, its environment and the log.
+func (s *forkSettings) config() watchdog.ForkConfig {
+	c := watchdog.DefaultForkConfig()
+	c.ContentType, c.MaxOutput = s.ContentType, s.MaxOutput
+	c.Timeout, c.OutputGrace = s.ProcessTimeout, s.OutputGrace
+	c.Finish, c.Credentials = s.OnClientGone == "finish", s.PassCredentials
+	return c
+}
+
+func (s *forkSettings) check() error {
+	var unbounded error
+	if s.OnClientGone == "finish" && s.ProcessTimeout == 0 {
+		unbounded = errors.New("on-client-gone finish: needs a process-timeout, for nobody else ends the process")
+	}
+	return errors.Join(unbounded, s.config().Validate())
 }
 
 func positive(name string, d time.Duration) error {

@@ -21,6 +21,9 @@ const maxIdle = 1024
 func (c *runCmd) Run(ctx context.Context, inv *invocation) error {
 	log := inv.logger(c.Front.Log)
 	tuneProcessors(log)
+	if c.forks() {
+		return c.runForks(ctx, inv, log)
+	}
 	f, err := c.process(inv, log)
 	if err != nil {
 		return err
@@ -54,9 +57,9 @@ type processFunction struct {
 
 func (c *runCmd) process(inv *invocation, log *slog.Logger) (*processFunction, error) {
 	s, argv := &c.Function, c.argv()
-	path, err := exec.LookPath(argv[0])
+	path, err := c.program()
 	if err != nil {
-		return nil, &usageError{lines: []string{fmt.Sprintf("command %s: %v", argv[0], reason(err))}}
+		return nil, err
 	}
 	probe, err := watchdog.ParseProbe(c.probe())
 	if err != nil {
@@ -77,6 +80,16 @@ func (c *runCmd) process(inv *invocation, log *slog.Logger) (*processFunction, e
 			StartTimeout: s.StartTimeout, ExitWithChild: s.Restart == "never", Log: log,
 		},
 	}, nil
+}
+
+// program finds the command.
+func (c *runCmd) program() (string, error) {
+	name := c.argv()[0]
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", &usageError{lines: []string{fmt.Sprintf("command %s: %v", name, reason(err))}}
+	}
+	return path, nil
 }
 
 // probe is the ready probe with the upstream filled in.
