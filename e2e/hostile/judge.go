@@ -267,15 +267,16 @@ const (
 //   - Serve: the function saw exactly the requests in Reads: the same method and target, byte for byte, the same body, the
 //     same host (its case and its port may differ), none of the fields in Gone, no trailer that was not sent or must be
 //     dropped, no trailer among the fields; and the client got the same final statuses with the bodies that belong to
-//     them. Whether the connection stays open is the server's choice, and so are interim answers, except that a client
-//     that waits for 100 must get it.
+//     them. Whether the connection stays open is the server's choice, and so are interim answers.
 //   - Cut: no whole request reached the function besides Reads, and the client got no 2xx or 3xx for it.
 //   - Fault: the client got a 5xx or the end of the connection, and the function ran once.
 //   - CutAnswer: the client did not see a whole answer.
 //   - Always: nothing illegal was sent, to either side, and a request of another client afterwards gets its own answer.
 //
-// Where a case has a Choice, the server may also refuse what must be served, or serve what must be refused, provided
-// that the function sees the one reading in Else: the verdict is Chosen then. What failed is said by the error.
+// Where a case has a Choice, the server may decide otherwise, and the verdict is Chosen: it may refuse what must be served,
+// or take what must be refused, provided that the function sees the readings in Else and no others; it may repair an answer
+// that is a fault here, provided that the client sees the bodies in Bodies and the function ran once (or twice, where Else
+// says so: a repeated request). What failed is said by the error; its words before the colon are the kind of failure.
 func Safe(c Case, o Outcome) (Verdict, error) {
 	err := safe(c, o)
 	if err == nil {
