@@ -2,8 +2,11 @@ package watchdog_test
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
+	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -77,57 +80,109 @@ func BenchmarkOSExec(b *testing.B) {
 	b.Run("lines", func(b *testing.B) { run(b, true) })
 }
 
-// BenchmarkLauncher compares Fork with os/exec used as simple watchdogs use it: buffers for input, output and log, each
-// with a goroutine. All variants take turns, so that a change of the machine's speed meets all of them.
-func BenchmarkLauncher(b *testing.B) {
+// launchers run one request with a body of a kilobyte by a process: by Fork, and by os/exec used as simple watchdogs use
+// it, with buffers for input, output and log that have a goroutine each.
+func launchers(b *testing.B, path string) []*launcher {
+	b.Helper()
 	body := make([]byte, 1024)
-	env := os.Environ()
 	c := watchdog.DefaultForkConfig()
-	c.Path, c.Args, c.Env = "/bin/cat", []string{"cat"}, env
+	c.Path, c.Env = path, os.Environ()
 	c.Output = func(string, watchdog.Line) {}
-	fork := func(mode watchdog.ForkMode) func() {
+	fork := func(mode watchdog.ForkMode) func() error {
 		c := c
 		c.Mode = mode
 		f := forks(b, c)
-		return func() {
-			x := post(body)
-			if err := f.Do(x); err != nil || x.answer.Len() != len(body) {
-				b.Fatal(err)
-			}
-		}
+		return func() error { return f.Do(post(body)) }
 	}
-	osexec := func() {
+	osexec := func() error {
 		x := post(body)
-		cmd := exec.Command("/bin/cat")
+		cmd := exec.Command(path)
 		cmd.Env = append(os.Environ(), "Http_Method=POST", "Http_Path=/")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(x.body), &x.answer, new(bytes.Buffer)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Run(); err != nil || x.answer.Len() != len(body) {
+		return cmd.Run()
+	}
+	return []*launcher{{name: "streaming", run: fork(watchdog.Streaming)}, {name: "serializing", run: fork(watchdog.Serializing)}, {name: "os-exec", run: osexec}}
+}
+
+type launcher struct {
+	name      string
+	run       func() error
+	wall, cpu time.Duration
+}
+
+// measure lets clients run ten requests each.
+func (l *launcher) measure(b *testing.B, clients int) {
+	b.Helper()
+	cpu, began := selfCPU(b), time.Now()
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for range 10 {
+				if err := l.run(); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	l.wall += time.Since(began)
+	l.cpu += selfCPU(b) - cpu
+}
+
+// BenchmarkLauncher compares what it takes to run cat for each request. The launchers take turns, so that a change of
+// the machine's speed meets all of them.
+func BenchmarkLauncher(b *testing.B) {
+	for _, clients := range []int{1, 2, 8} {
+		b.Run(strconv.Itoa(clients), func(b *testing.B) {
+			all := launchers(b, "/bin/cat")
+			for b.Loop() {
+				for _, l := range all {
+					l.measure(b, clients)
+				}
+			}
+			for _, l := range all {
+				n := b.N * 10 * clients
+				b.ReportMetric(float64(n)/l.wall.Seconds(), l.name+"/s")
+				b.ReportMetric(float64(l.cpu.Microseconds())/float64(n), l.name+"-cpu-µs")
+			}
+			b.ReportMetric(0, "ns/op") // it is the sum of all
+		})
+	}
+}
+
+// BenchmarkLargeAnswers is the output of a program that writes as fast as it can.
+func BenchmarkLargeAnswers(b *testing.B) {
+	for name, mode := range map[string]watchdog.ForkMode{"streaming": watchdog.Streaming, "serializing": watchdog.Serializing} {
+		b.Run(name, func(b *testing.B) {
+			const size = 20 << 20
+			c := watchdog.DefaultForkConfig()
+			c.Mode, c.Path, c.Args = mode, "/usr/bin/head", []string{"head", "-c", "20971520", "/dev/zero"}
+			f := forks(b, c)
+			parentCPU(b)
+			b.SetBytes(size)
+			for b.Loop() {
+				x := newExchange("GET /")
+				x.discard = true
+				if err := f.Do(x); err != nil || x.size != size {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLargeRequests is a body that streams in as fast as it is read.
+func BenchmarkLargeRequests(b *testing.B) {
+	const size = 20 << 20
+	c := watchdog.DefaultForkConfig()
+	c.Path, c.Args = "/usr/bin/wc", []string{"wc", "-c"}
+	f := forks(b, c)
+	parentCPU(b)
+	b.SetBytes(size)
+	for b.Loop() {
+		if err := f.Do(streamed(io.LimitReader(repeat(0), size))); err != nil {
 			b.Fatal(err)
 		}
 	}
-	variants := []struct {
-		name string
-		run  func()
-		wall time.Duration
-		cpu  time.Duration
-	}{{name: "streaming", run: fork(watchdog.Streaming)}, {name: "serializing", run: fork(watchdog.Serializing)}, {name: "os-exec", run: osexec}}
-	b.ResetTimer()
-	for b.Loop() {
-		for i := range variants {
-			v := &variants[i]
-			cpu, began := selfCPU(b), time.Now()
-			for range 10 {
-				v.run()
-			}
-			v.wall += time.Since(began)
-			v.cpu += selfCPU(b) - cpu
-		}
-	}
-	for _, v := range variants {
-		n := float64(b.N) * 10
-		b.ReportMetric(float64(v.wall.Microseconds())/n, v.name+"-µs")
-		b.ReportMetric(float64(v.cpu.Microseconds())/n, v.name+"-cpu-µs")
-	}
-	b.ReportMetric(0, "ns/op") // it is the sum of all variants
 }

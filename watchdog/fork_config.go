@@ -110,8 +110,3 @@ func (c ForkConfig) withDefaults() (ForkConfig, error) {
 	}
 	return c, c.Validate()
 }
-
-// confinement is what confine needs to know.
-func (c *ForkConfig) confinement() Config {
-	return Config{OOMScoreAdj: c.OOMScoreAdj, Log: c.Log}
-}

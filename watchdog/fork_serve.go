@@ -28,6 +28,11 @@ const pieceSize = 64 << 10
 // answer is one piece.
 const settleTime = 5 * time.Millisecond
 
+// yieldAfter is when a process becomes one that the kernel, short of memory, takes
+// before us. Short ones have not the time to be the reason, and saying so for each
+// costs a tenth of its start.
+const yieldAfter = 10 * time.Millisecond
+
 // forked is a process that runs for one request, and what belongs to it. One
 // goroutine, the request's own, waits for all that can happen, in poll(2): that is
 // cheaper than a goroutine for each pipe, and blocks a thread for each process,
@@ -51,7 +56,7 @@ type forked struct {
 	exited bool
 	exit   Exit
 
-	deadline, graceAt, settleAt int64 // on Fork.now's clock; 0 means never
+	deadline, yieldAt, graceAt, settleAt int64 // on Fork.now's clock; 0 means never
 
 	piece   [pieceSize]byte
 	held    int  // bytes of piece that are not sent
@@ -84,7 +89,7 @@ func (r *forked) reset() {
 	r.closing.Store(false)
 	r.x, r.proc, r.id, r.rest, r.upload = nil, nil, "", nil, nil
 	r.exited, r.exit = false, Exit{}
-	r.deadline, r.graceAt, r.settleAt = 0, 0, 0
+	r.deadline, r.yieldAt, r.graceAt, r.settleAt = 0, 0, 0, 0
 	r.held, r.begun = 0, false
 	r.blocks = freeBlocks(r.blocks)
 	r.size = 0
@@ -216,7 +221,7 @@ const withoutPidfd = 5 * time.Millisecond
 // wait returns when a descriptor is ready or a moment has come.
 func (r *forked) wait() {
 	timeout := -1
-	for _, at := range [...]int64{r.deadline, r.graceAt, r.settleAt} {
+	for _, at := range [...]int64{r.deadline, r.yieldAt, r.graceAt, r.settleAt} {
 		if at == 0 {
 			continue
 		}
@@ -255,10 +260,14 @@ var errGivenUp = errors.New("request was given up")
 
 // due handles what is to happen at a time.
 func (r *forked) due() error {
-	if r.deadline == 0 && r.settleAt == 0 {
+	if r.deadline == 0 && r.yieldAt == 0 && r.settleAt == 0 {
 		return nil
 	}
 	now := r.f.now()
+	if r.yieldAt != 0 && now >= r.yieldAt {
+		r.yieldAt = 0
+		yieldMemory(r.proc.pid, r.f.cfg.OOMScoreAdj, r.f.cfg.Log)
+	}
 	if r.settleAt != 0 && now >= r.settleAt {
 		r.settleAt = 0
 		if err := r.send(); err != nil {
@@ -286,7 +295,7 @@ func (r *forked) look() {
 		r.exit = info.exit()
 	}
 	r.closeFile(onExit)
-	r.deadline = 0
+	r.deadline, r.yieldAt = 0, 0
 	if r.fds[onStdout].Fd >= 0 {
 		r.graceAt = r.f.now() + int64(r.f.cfg.OutputGrace)
 	}

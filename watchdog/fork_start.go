@@ -158,6 +158,7 @@ func (r *forked) fork(env []string, mark string, files childFiles) error {
 	}
 	r.proc = &Process{pid: pid, grace: c.Grace, log: c.Log, mark: mark, killed: make(chan struct{})}
 	r.fds[onExit].Fd = int32(pidfd)
-	confine(pid, c.confinement())
+	forbidCore(pid, c.Log)
+	r.yieldAt = r.f.now() + int64(yieldAfter)
 	return nil
 }

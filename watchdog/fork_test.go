@@ -485,6 +485,11 @@ func TestW17AProcessHasItsStreamsAlone(t *testing.T) {
 	x = newExchange("GET /")
 	require.NoError(t, f.Do(x))
 	require.Regexp(t, `Max core file size +0 +0`, x.answer.String())
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	require.NoError(t, err)
+	score, err := strconv.Atoi(strings.TrimSpace(string(own)))
+	require.NoError(t, err)
+	require.Contains(t, x.answer.String(), fmt.Sprintf("oom_score_adj %d\n", min(score+watchdog.DefaultOOMScoreAdj, 1000)))
 }
 
 // Many requests at once leave no process, descriptor, goroutine or thread behind.

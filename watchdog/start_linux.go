@@ -3,6 +3,7 @@ package watchdog
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"sync"
@@ -94,12 +95,23 @@ func (p *Process) fork(c Config) (int, error) {
 // process may run for some microseconds without; a failure is no reason to
 // do without the process.
 func confine(pid int, c Config) {
+	forbidCore(pid, c.Log)
+	yieldMemory(pid, c.OOMScoreAdj, c.Log)
+}
+
+// forbidCore keeps a process from writing core dumps.
+func forbidCore(pid int, log *slog.Logger) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
-		c.Log.Warn("core dumps of process not disabled", "pid", pid, "err", err)
+		log.Warn("core dumps of process not disabled", "pid", pid, "err", err)
 	}
-	if c.OOMScoreAdj > 0 {
-		if err := raiseOOMScore(pid, c.OOMScoreAdj); err != nil {
-			c.Log.Debug("oom score of process not raised", "pid", pid, "err", err)
-		}
+}
+
+// yieldMemory lets the kernel, short of memory, take a process before us.
+func yieldMemory(pid, by int, log *slog.Logger) {
+	if by <= 0 {
+		return
+	}
+	if err := raiseOOMScore(pid, by); err != nil {
+		log.Debug("oom score of process not raised", "pid", pid, "err", err)
 	}
 }
