@@ -71,6 +71,25 @@ func playFunction(role string, args []string) int {
 	case "parent": // waits together with a child
 		spawnWith([]uintptr{0, 1, 2}, "stubborn", nil, false)
 		select {}
+	case "slow": // reads when it may, whatever it is told, and tells of the end and of what is not zero
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Fprintln(os.Stderr, "here")
+		f, err := os.Open(args[0]) // a FIFO: waits for its writer
+		if err != nil {
+			return 1
+		}
+		_, _ = io.Copy(io.Discard, f)
+		buf := make([]byte, 4096)
+		for {
+			n, err := os.Stdin.Read(buf)
+			if strings.Trim(string(buf[:n]), "\x00") != "" {
+				fmt.Fprintln(os.Stderr, "bytes of another request")
+			}
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "the end", err)
+				select {}
+			}
+		}
 	case "late": // reads its request, says so in the log, and ends when the file is there
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		fmt.Fprintln(os.Stderr, "got it")

@@ -50,6 +50,7 @@ type forked struct {
 	proc   *Process
 	fds    [events]unix.PollFd
 	rest   []byte // of a body in memory, not yet written
+	stdin  int32  // our end of the pipe when nothing more is written; -1: none
 	upload *bodyPipe
 	vars   Variables
 
@@ -90,6 +91,7 @@ func (r *forked) reset() {
 	r.x, r.proc, r.id, r.rest, r.upload = nil, nil, "", nil, nil
 	r.exited, r.exit = false, Exit{}
 	r.deadline, r.yieldAt, r.graceAt, r.settleAt = 0, 0, 0, 0
+	r.stdin = -1
 	r.held, r.begun = 0, false
 	r.blocks = freeBlocks(r.blocks)
 	r.size = 0
@@ -148,10 +150,18 @@ func (r *forked) serve(x Exchange) error {
 	if whole && r.mayFinish(err) {
 		r.rest = append([]byte(nil), r.rest...) // the rest is the Exchange's
 	} else {
+		r.withhold()
 		r.proc.terminate()
 	}
 	go r.linger(l.gone)
 	return l
+}
+
+// withhold stops writing the body, whose memory is the Exchange's, and keeps standard input open: nothing cut may look
+// whole (rule R2).
+func (r *forked) withhold() {
+	r.rest = nil
+	r.stdin, r.fds[onStdin].Fd = r.fds[onStdin].Fd, -1
 }
 
 // mayFinish reports that the process may run on although its request is given up.
@@ -310,6 +320,9 @@ func (r *forked) end() {
 	r.drainLog()
 	p.sweep()
 	p.collect()
+	if r.stdin >= 0 {
+		r.fds[onStdin].Fd = r.stdin
+	}
 	r.closeAll()
 	if r.upload != nil {
 		r.upload.close()

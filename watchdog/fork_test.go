@@ -359,6 +359,30 @@ func TestAClientThatLeavesEndsTheProcessUnlessItMayFinish(t *testing.T) {
 	})
 }
 
+// A process whose request was given up gets nothing more, and no end of what it got: the memory of its body belongs to
+// the next request (rules R2, E10, P5).
+func TestE10AGivenUpRequestIsNotFedOn(t *testing.T) {
+	path, release := fifo(t)
+	log := &forkLog{}
+	c := function(t, watchdog.Streaming, "slow", path)
+	c.Grace, c.Output = 300*time.Millisecond, log.add
+	f := forks(t, c)
+	x := post(make([]byte, 1<<20))
+	done := make(chan error, 1)
+	go func() { done <- f.Do(x) }()
+	require.Eventually(t, func() bool { return log.has("here") }, 10*time.Second, time.Millisecond)
+	x.interrupt(errLate)
+	err := <-done
+	require.ErrorIs(t, err, errLate)
+	for i := range x.body {
+		x.body[i] = 'x'
+	}
+	release()
+	linger(t, err)
+	require.False(t, log.has("another"), "bytes of another request")
+	require.False(t, log.has("end"), "half a body looks whole")
+}
+
 // Finishing alone is for those who have their whole request (rule R2) and while the pod lives.
 func TestFinishingAloneHasBounds(t *testing.T) {
 	t.Run("half a request", func(t *testing.T) {
