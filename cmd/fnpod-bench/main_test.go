@@ -48,7 +48,7 @@ func TestRobustnessIsWrittenBetweenTheMarkers(t *testing.T) {
 	fnpod, file := filepath.Join(dir, "fnpod"), filepath.Join(dir, "robustness.md")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
 	require.NoError(t, err, string(out))
-	args := []string{"robustness", "--fnpod", fnpod, "--only", "host: ", "--lanes", "2", "--into", file}
+	args := []string{"robustness", "--fnpod", fnpod, "--only", "host: ", "--lanes", "2", "--rounds", "2", "--into", file}
 
 	require.NoError(t, os.WriteFile(file, []byte("nothing\n"), 0o600))
 	require.ErrorContains(t, run(t.Context(), args, &bytes.Buffer{}), "markers")
