@@ -63,3 +63,14 @@ func ForkExec(c Config, session bool) (int, error) {
 
 // Adopted lists our children.
 var Adopted = adopted
+
+// VariablesOf returns the environment of a process that runs for x.
+func VariablesOf(env []string, credentials bool, x Exchange) ([]string, error) {
+	var b base
+	b.init(env)
+	var v Variables
+	v.reset(&b, credentials)
+	CGI(&v, x)
+	env, _, err := v.build()
+	return env, err
+}
