@@ -142,7 +142,8 @@ func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// notListening reports errors that end by themselves when the function is up.
+// notListening reports errors that end by themselves when the function is up. One that
+// dies resets who stands in line for it: nothing was sent then.
 func notListening(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ENOENT)
 }

@@ -266,6 +266,7 @@ func (s *Server) finishDrain() (lost int) {
 		return 0
 	case <-s.hurry:
 		cause = errFunctionEnded
+		s.queue.Freeze() // what ends now gives its slot to nobody
 	case <-t.C:
 	}
 	s.sweeper.each(func(l *link) { // before the queue dismisses who waits: they count, too

@@ -33,6 +33,7 @@ type Queue struct {
 	leaving   line        // guarded by mu; out of the line, to be woken by unlock
 	timer     *time.Timer // guarded by mu; nil until somebody waits under a bound
 	armed     bool        // guarded by mu; timer will fire, at the deadline of the oldest waiter or before
+	frozen    bool        // guarded by mu
 	closed    bool        // guarded by mu
 	granted   uint64      // guarded by mu
 	refused   uint64      // guarded by mu
@@ -126,6 +127,14 @@ func (q *Queue) SetLimit(n int) {
 	q.admit()
 }
 
+// Freeze gives out no more slots. Those who wait stay in line until Close or their
+// Cancel; newcomers wait behind them. It cannot be undone.
+func (q *Queue) Freeze() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.frozen = true
+}
+
 // Close refuses all who wait and all who come with ErrClosed. Slots that are out
 // stay valid until they are released. Closing again has no effect.
 func (q *Queue) Close() {
@@ -188,7 +197,7 @@ func (q *Queue) join(w *Waiter) (wait bool, err error) {
 // take takes a slot if the class may have one and nobody of it waits: whatever frees
 // a slot calls admit before it gives mu back. Called with mu held.
 func (q *Queue) take(c *class) bool {
-	if q.closed || !q.free() || c.queued > 0 || !q.may(c) {
+	if q.closed || q.frozen || !q.free() || c.queued > 0 || !q.may(c) {
 		return false
 	}
 	q.grant(c)
@@ -240,7 +249,7 @@ func (q *Queue) next() *class {
 // admit hands free slots to those who wait. Whoever has waited too long gets none,
 // even if the timer is late. Called with mu held.
 func (q *Queue) admit() {
-	if q.queued == 0 || !q.free() {
+	if q.queued == 0 || q.frozen || !q.free() {
 		return
 	}
 	now := q.now()

@@ -226,3 +226,24 @@ func TestAWaiterServesOneAcquireAtATime(t *testing.T) {
 		c.Cancel(errors.New("over"))
 	})
 }
+
+func TestFreezeGivesOutNoMoreSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 2})
+		require.True(t, q.TryAcquire(0))
+		var results [2]error
+		var waiters [2]queue.Waiter
+		go func() { results[0] = q.Acquire(&waiters[0]) }()
+		synctest.Wait()
+		q.Freeze()
+		q.Release(0)
+		go func() { results[1] = q.Acquire(&waiters[1]) }()
+		synctest.Wait()
+		require.Equal(t, 2, q.Stats().Queued)
+		require.Zero(t, q.Stats().Executing)
+		waiters[0].Cancel(errGone)
+		q.Close()
+		synctest.Wait()
+		require.Equal(t, [2]error{errGone, queue.ErrClosed}, results)
+	})
+}
