@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -165,12 +166,26 @@ func (p *pod) waitReady() {
 	}, 20*time.Second, 5*time.Millisecond, "not ready")
 }
 
+// freePort returns an address that nobody uses, and that the kernel gives to nobody else: it takes the ports of
+// outgoing connections from 32768 on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return l.Addr().String()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if _, given := givenPorts.LoadOrStore(address, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
+			require.NoError(t, l.Close())
+			return address
+		}
+	}
+	require.Fail(t, "no port is free")
+	return ""
 }
+
+// givenPorts are those that freePort has returned.
+var givenPorts sync.Map
 
 func listen(t *testing.T) net.Listener {
 	t.Helper()
