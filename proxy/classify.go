@@ -1,9 +1,6 @@
 package proxy
 
-import (
-	"bytes"
-	"hash/maphash"
-)
+import "hash/maphash"
 
 // ClassRule says which requests are of one class of the queue. All that is set must
 // match; a rule without anything matches all.
@@ -30,7 +27,7 @@ func (x *Exchange) classify() (class int, key uint64) {
 	}
 	switch f := &s.fairness; {
 	case f.Field != "":
-		v, _ := x.field(f.Field)
+		v, _ := x.Field(f.Field)
 		key = maphash.Bytes(s.seed, v)
 	case f.Client:
 		key = maphash.String(s.seed, x.c.peer)
@@ -45,16 +42,6 @@ func (r *ClassRule) matches(x *Exchange) bool {
 	if r.Field == "" {
 		return true
 	}
-	v, ok := x.field(r.Field)
+	v, ok := x.Field(r.Field)
 	return ok && (r.Value == "" || string(v) == r.Value)
-}
-
-// field returns the value of the first field with a name.
-func (x *Exchange) field(name string) ([]byte, bool) {
-	for i := range x.req.Fields {
-		if f := &x.req.Fields[i]; len(f.Name) == len(name) && bytes.EqualFold(f.Name, []byte(name)) {
-			return f.Value, true
-		}
-	}
-	return nil, false
 }

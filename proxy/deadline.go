@@ -55,7 +55,6 @@ func (x *Exchange) only(k http1.Kind) []byte {
 func (x *Exchange) endAfter(d time.Duration) {
 	if d < time.Duration(x.deadline-x.arrived) {
 		x.deadline = x.arrived + int64(max(d, 0))
-		x.hurried = true
 	}
 }
 

@@ -29,7 +29,6 @@ type Exchange struct {
 
 	arrived, granted, answered int64 // on the server's clock; 0 means not yet
 	deadline                   int64 // likewise; never if there is none
-	hurried                    bool  // the client has set the deadline
 	bypass                     bool  // it runs without a slot
 	own                        bool  // it is answered without the function
 	class                      int   // of the queue
@@ -85,7 +84,7 @@ func (x *Exchange) next() {
 func (x *Exchange) reset() {
 	x.head, x.taken, x.id = 0, 0, x.id[:0]
 	x.arrived, x.granted, x.answered = 0, 0, 0
-	x.deadline, x.hurried, x.class = never, false, 0
+	x.deadline, x.class = never, 0
 	x.bypass, x.own = false, false
 	x.body.reset()
 	x.answer.reset()

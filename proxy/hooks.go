@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
 
 // Hooks are what a platform adds to the path of a request. All are optional, and are
 // called from many goroutines at once, each with an Exchange of its own.
@@ -43,7 +47,9 @@ func (x *Exchange) Bypass(target []byte) {
 func (x *Exchange) Bypassed() bool { return x.bypass }
 
 // Field returns the value of the request's first field with a name, in any case.
-func (x *Exchange) Field(name string) (value []byte, ok bool) { return x.field(name) }
+func (x *Exchange) Field(name string) (value []byte, ok bool) {
+	return http1.FindName(x.req.Fields, name)
+}
 
 // Answered reports whether the answer is the function's.
 func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }
@@ -55,6 +61,3 @@ func (x *Exchange) Ran() time.Duration {
 	}
 	return time.Duration(x.c.srv.now() - x.granted)
 }
-
-// Draining reports whether the pod is to end.
-func (x *Exchange) Draining() bool { return x.c.srv.draining.Load() }

@@ -2,33 +2,38 @@ package proxy
 
 import (
 	"strconv"
-	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
 )
 
 // appendLimit says which of our limits a refusal comes from, by the setting that moves
 // it. Nothing else about the inside is told (rule M6).
 func (s *Server) appendLimit(dst []byte, label string) []byte {
-	number := func(name string, n int64) []byte {
-		return append(strconv.AppendInt(append(append(append(dst, "Fnpod-Limit: "...), name...), '='), n, 10), "\r\n"...)
+	limit := s.limitOf(label)
+	if limit == "" {
+		return dst
 	}
-	duration := func(name string, d time.Duration) []byte {
-		return append(append(append(append(append(dst, "Fnpod-Limit: "...), name...), '='), d.String()...), "\r\n"...)
-	}
+	return http1.AppendField(dst, "Fnpod-Limit", limit)
+}
+
+// limitOf returns the setting and its value, "" for what no setting moves.
+func (s *Server) limitOf(label string) string {
 	switch label {
 	case "queue_full":
-		return number("queue-depth", int64(s.queue.Depth()))
+		return "queue-depth=" + strconv.Itoa(s.queue.Depth())
 	case "queue_timeout":
-		return duration("queue-max-wait", s.queue.MaxWait())
+		return "queue-max-wait=" + s.queue.MaxWait().String()
 	case "body_size":
-		return number("max-body", s.cfg.MaxBody)
+		return "max-body=" + strconv.FormatInt(s.cfg.MaxBody, 10)
 	case "header_size":
-		return number("head-bytes", int64(s.cfg.HeadBytes))
+		return "head-bytes=" + strconv.Itoa(s.cfg.HeadBytes)
 	case "header_count":
-		return number("head-fields", int64(s.cfg.HeadFields))
+		return "head-fields=" + strconv.Itoa(s.cfg.HeadFields)
 	case "timeout_head":
-		return duration("head-timeout", s.cfg.HeadTimeout)
+		return "head-timeout=" + s.cfg.HeadTimeout.String()
 	case "timeout_body":
-		return duration("body-timeout", s.cfg.BodyTimeout)
+		return "body-timeout=" + s.cfg.BodyTimeout.String()
+	default:
+		return ""
 	}
-	return dst
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -51,12 +50,8 @@ func (x *Exchange) sniffs() bool {
 	if !x.c.srv.hooks.Sniffs || x.answer.headDone {
 		return false
 	}
-	for i := range x.resp.Fields {
-		if bytes.EqualFold(x.resp.Fields[i].Name, []byte("Content-Type")) {
-			return false
-		}
-	}
-	return true
+	_, typed := http1.FindName(x.resp.Fields, "Content-Type")
+	return !typed
 }
 
 // splice moves n bytes from the function to the client inside the kernel, where

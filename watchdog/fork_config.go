@@ -87,26 +87,15 @@ func (c ForkConfig) Validate() error {
 
 // withDefaults fills in what is the same for every process.
 func (c ForkConfig) withDefaults() (ForkConfig, error) {
-	if c.Path == "" {
-		return c, errNoPath
+	p, err := Config{
+		Path: c.Path, Args: c.Args, Grace: c.Grace, OutputRate: c.OutputRate, OOMScoreAdj: c.OOMScoreAdj, Log: c.Log,
+	}.withDefaults()
+	if err != nil {
+		return c, err
 	}
-	if len(c.Args) == 0 {
-		c.Args = []string{c.Path}
-	}
-	if c.Grace <= 0 {
-		c.Grace = DefaultGrace
-	}
-	if c.OutputRate == 0 {
-		c.OutputRate = DefaultOutputRate
-	}
-	if c.OOMScoreAdj == 0 {
-		c.OOMScoreAdj = DefaultOOMScoreAdj
-	}
+	c.Args, c.Grace, c.OutputRate, c.OOMScoreAdj, c.Log = p.Args, p.Grace, p.OutputRate, p.OOMScoreAdj, p.Log
 	if c.Variables == nil {
 		c.Variables = CGI
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return c, c.Validate()
 }

@@ -2,6 +2,8 @@ package watchdog
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -27,6 +29,26 @@ type Line struct {
 	// the last line of a stream, what was dropped since comes as a Line
 	// without Text.
 	Dropped int64
+}
+
+// Log makes a log record of the line. requestID is that of the request in which it was
+// written, "" if there was none.
+func (l Line) Log(log *slog.Logger, requestID string) {
+	attrs := make([]slog.Attr, 0, 5)
+	attrs = append(attrs, slog.String("stream", l.Stream.String()))
+	if len(l.Text) > 0 || l.Dropped == 0 {
+		attrs = append(attrs, slog.String("line", string(l.Text)))
+	}
+	if requestID != "" {
+		attrs = append(attrs, slog.String("request_id", requestID))
+	}
+	if l.Cut {
+		attrs = append(attrs, slog.Bool("cut", true))
+	}
+	if l.Dropped > 0 {
+		attrs = append(attrs, slog.Int64("dropped_bytes", l.Dropped))
+	}
+	log.LogAttrs(context.Background(), slog.LevelInfo, "function output", attrs...)
 }
 
 // buffer holds a line that is not complete yet and what is read behind it.

@@ -9,22 +9,10 @@ import (
 
 // outputLine makes a log record of a line of standard output or standard error.
 func (w *worker) outputLine(l watchdog.Line) {
-	attrs := make([]slog.Attr, 0, 5)
-	attrs = append(attrs, slog.String("stream", l.Stream.String()))
-	if len(l.Text) > 0 || l.Dropped == 0 {
-		attrs = append(attrs, slog.String("line", string(l.Text)))
-	}
-	if id := w.request.get(); id != "" {
-		attrs = append(attrs, slog.String("request_id", id))
-	}
-	if l.Cut {
-		attrs = append(attrs, slog.Bool("cut", true))
-	}
 	if l.Dropped > 0 {
 		w.pool.countDropped(l.Dropped)
-		attrs = append(attrs, slog.Int64("dropped_bytes", l.Dropped))
 	}
-	w.log.LogAttrs(context.Background(), slog.LevelInfo, "function output", attrs...)
+	l.Log(w.log, w.request.get())
 }
 
 func (p *Pool) countDropped(bytes int64) {

@@ -40,29 +40,12 @@ func (c *runCmd) fork(inv *invocation, log *slog.Logger) (*forkFunction, error) 
 	config.Path, config.Args, config.Env = path, c.argv(), inv.env.forFunction()
 	config.Grace, config.ClientGone = c.Function.StopGrace, proxy.ErrClientGone
 	config.Log = log
-	config.Output = func(id string, l watchdog.Line) { logOutput(log, id, l) }
+	config.Output = func(id string, l watchdog.Line) { l.Log(log, id) }
 	fork, err := watchdog.NewFork(config)
 	if err != nil {
 		return nil, err
 	}
 	return &forkFunction{Fork: fork, mode: c.Function.Mode, path: path}, nil
-}
-
-// logOutput makes a log record of a line of standard error.
-func logOutput(log *slog.Logger, id string, l watchdog.Line) {
-	attrs := make([]slog.Attr, 0, 5)
-	attrs = append(attrs, slog.String("stream", l.Stream.String()))
-	if len(l.Text) > 0 || l.Dropped == 0 {
-		attrs = append(attrs, slog.String("line", string(l.Text)))
-	}
-	attrs = append(attrs, slog.String("request_id", id))
-	if l.Cut {
-		attrs = append(attrs, slog.Bool("cut", true))
-	}
-	if l.Dropped > 0 {
-		attrs = append(attrs, slog.Int64("dropped_bytes", l.Dropped))
-	}
-	log.LogAttrs(context.Background(), slog.LevelInfo, "function output", attrs...)
 }
 
 // forkStatuses says how requests without an answer of their process are answered.

@@ -52,7 +52,7 @@ type versionLines struct{}
 // Run implements runner.
 func (versionLines) Run(_ context.Context, inv *invocation) error {
 	v, c := build()
-	_, err := fmt.Fprintf(inv.stderr, "%s Version: %s\tSHA: %s\n", time.Now().Format("2006/01/02 15:04:05"), v, c)
+	_, err := fmt.Fprintf(inv.stderr, "%sVersion: %s\tSHA: %s\n", time.Now().Format(openfaas.StampLayout), v, c)
 	return err
 }
 

@@ -62,7 +62,7 @@ func (s *Settings) Fields(x *proxy.Exchange, head []byte, body []byte) []byte {
 func typed(head, body []byte) []byte {
 	const name = "Content-Type"
 	for line := range bytes.Lines(head) {
-		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
+		if isField(line, name) {
 			return head
 		}
 	}
@@ -81,11 +81,16 @@ func streams(x *proxy.Exchange) bool {
 	return bytes.Contains(accept, []byte("text/event-stream")) || bytes.Contains(accept, []byte("application/x-ndjson"))
 }
 
+// isField reports whether a line of a head is a field with a name.
+func isField(line []byte, name string) bool {
+	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name))
+}
+
 // without removes all fields with a name from a head.
 func without(head []byte, name string) []byte {
 	out := head[:0]
 	for line := range bytes.Lines(head) {
-		if len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], []byte(name)) {
+		if isField(line, name) {
 			continue
 		}
 		out = append(out, line...)

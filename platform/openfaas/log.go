@@ -14,8 +14,8 @@ import (
 	"github.com/fnpod/fnpod/watchdog"
 )
 
-// stampLayout is that of Go's log package, which people and log shippers know from the original.
-const stampLayout = "2006/01/02 15:04:05 "
+// StampLayout is that of Go's log package, which people and log shippers know from the original.
+const StampLayout = "2006/01/02 15:04:05 "
 
 // handler writes records as lines of text: when, what, and the facts behind it.
 type handler struct {
@@ -31,7 +31,7 @@ func (h handler) Enabled(_ context.Context, l slog.Level) bool { return l >= slo
 
 // Handle implements slog.Handler.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
-	b := r.Time.AppendFormat(nil, stampLayout)
+	b := r.Time.AppendFormat(nil, StampLayout)
 	b = append(b, r.Message...)
 	b = append(b, h.attrs...)
 	r.Attrs(func(a slog.Attr) bool {
@@ -66,7 +66,7 @@ func (h handler) WithGroup(string) slog.Handler { return h }
 func (s *Settings) LogLine(w io.Writer, l watchdog.Line) {
 	var b []byte
 	if s.PrefixLogs {
-		b = time.Now().AppendFormat(b, stampLayout)
+		b = time.Now().AppendFormat(b, StampLayout)
 		b = append(append(b, l.Stream.String()...), ": "...)
 	}
 	b = append(b, l.Text...)
@@ -79,7 +79,7 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 		return
 	}
 	r := x.Request()
-	b := time.Now().AppendFormat(nil, stampLayout)
+	b := time.Now().AppendFormat(nil, StampLayout)
 	b = fmt.Appendf(b, "%s %s - %d %s- ContentLength: %dB (%.4fs)",
 		clean(r.Method), clean(r.Target), o.Status, s.statusText(o.Status), o.Bytes, o.Took.Seconds())
 	if s.LogCallID {

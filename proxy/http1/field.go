@@ -1,5 +1,7 @@
 package http1
 
+import "strings"
+
 // Field is one checked header or trailer field. Its slices belong to the buffer that was parsed
 // and are valid as long as its bytes are; nothing may be appended to them.
 type Field struct {
@@ -23,6 +25,17 @@ func Find(fields []Field, k Kind) (value []byte, n int) {
 		n++
 	}
 	return value, n
+}
+
+// FindName returns the value of the first field with a name, in any case, for names that are no
+// Kind. Fields that are not to be forwarded count too.
+func FindName(fields []Field, name string) (value []byte, ok bool) {
+	for i := range fields {
+		if strings.EqualFold(string(fields[i].Name), name) {
+			return fields[i].Value, true
+		}
+	}
+	return nil, false
 }
 
 // AppendFields appends the lines of all fields that may be forwarded. Lines that are neighbours in
