@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync/atomic"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -38,23 +37,14 @@ func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 
 // config is the pool that the settings ask for.
 func (c *serveCmd) config(inv *invocation) (workers.Config, error) {
-	s := &c.Workers
 	handler, err := workers.ParseHandler(c.Handler.String())
 	if err != nil {
 		return workers.Config{}, &usageError{lines: []string{err.Error()}}
 	}
-	config := workers.DefaultConfig()
+	config := c.Workers.config()
 	config.Handler = handler
-	config.Interpreter = s.Interpreter
 	config.Env = inv.env.forFunction()
 	config.Path, _ = inv.env.lookup("PATH")
-	config.Min, config.Max = s.Min, int(s.Max)
-	if config.Max == 0 {
-		config.Max = max(runtime.GOMAXPROCS(0), config.Min)
-	}
-	config.IdleTimeout, config.StartTimeout, config.Timeout, config.Grace = s.IdleTimeout, s.StartTimeout, s.Timeout, s.StopGrace
-	config.MaxRequests, config.MaxRSS = s.MaxRequests, s.MaxRSS
-	config.Concurrency, config.LaneBytes = s.Concurrency, int(s.Lane)
 	config.ClientGone = proxy.ErrClientGone
 	if err := config.Validate(); err != nil {
 		return workers.Config{}, &usageError{lines: []string{err.Error()}}
