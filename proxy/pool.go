@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -30,6 +31,8 @@ type HTTPBackend struct {
 	MaxIdle        int           // most idle connections kept
 	Starting       func() bool   // whether a function that does not listen is expected to; nil: always
 	Protocol       string        // one of the Protocol constants; "" is ProtocolAuto
+
+	open atomic.Int64 // connections of HTTP/1.1, idle and busy
 
 	mu     sync.Mutex
 	idle   []*upstream     // guarded by mu; the newest is last
@@ -66,6 +69,16 @@ func (b *HTTPBackend) put(u *upstream) {
 	if !keep {
 		u.close()
 	}
+}
+
+// Connections says how many connections to the function wait to be used again and how
+// many carry a request or a tunnel. Connections of HTTP/2 are not among them. Safe for
+// use by several goroutines.
+func (b *HTTPBackend) Connections() (idle, busy int) {
+	b.mu.Lock()
+	idle = len(b.idle)
+	b.mu.Unlock()
+	return idle, max(int(b.open.Load())-idle, 0)
 }
 
 // CloseIdle closes the idle connections; those in use close when they are done.
@@ -112,7 +125,7 @@ func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
-	return newUpstream(nc)
+	return newUpstream(nc, &b.open)
 }
 
 func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {

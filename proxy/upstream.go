@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -21,6 +22,8 @@ type upstream struct {
 	nc     net.Conn
 	raw    syscall.RawConn
 	onStep func(fd uintptr) bool
+	open   *atomic.Int64 // the backend's count of open connections
+	closed atomic.Bool
 
 	// The round trip in progress.
 	reused bool
@@ -37,7 +40,8 @@ const (
 	stageRead
 )
 
-func newUpstream(nc net.Conn) (*upstream, error) {
+// newUpstream wraps nc, and counts it in open until it is closed.
+func newUpstream(nc net.Conn, open *atomic.Int64) (*upstream, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		_ = nc.Close()
@@ -48,12 +52,19 @@ func newUpstream(nc net.Conn) (*upstream, error) {
 		_ = nc.Close()
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
-	u := &upstream{nc: nc, raw: raw}
+	u := &upstream{nc: nc, raw: raw, open: open}
 	u.onStep = u.step
+	open.Add(1)
 	return u, nil
 }
 
-func (u *upstream) close() { _ = u.nc.Close() } // nothing is lost by its error
+// close may be called twice and from any goroutine.
+func (u *upstream) close() {
+	if !u.closed.Swap(true) {
+		u.open.Add(-1)
+		_ = u.nc.Close() // nothing is lost by its error
+	}
+}
 
 // Interrupt ends the exchange: the function sees its client leave.
 func (u *upstream) Interrupt() { u.close() }

@@ -85,6 +85,13 @@ func (f *upstreamFunction) Ready() error {
 // Series implements function.
 func (f *upstreamFunction) Series(set *metrics.Set) {
 	set.Func(metrics.FunctionUp, func() float64 { return oneIf(f.up.Load()) })
+	connectionSeries(set, f.HTTPBackend)
+}
+
+// connectionSeries publishes what b has open.
+func connectionSeries(set *metrics.Set, b *proxy.HTTPBackend) {
+	set.Func(metrics.UpstreamConnections, func() float64 { idle, _ := b.Connections(); return float64(idle) }, "idle")
+	set.Func(metrics.UpstreamConnections, func() float64 { _, busy := b.Connections(); return float64(busy) }, "busy")
 }
 
 // Status implements function.

@@ -125,6 +125,7 @@ func (f *processFunction) Signal(s syscall.Signal) error { return f.supervisor.S
 func (f *processFunction) Series(set *metrics.Set) {
 	set.Func(metrics.FunctionUp, func() float64 { return oneIf(f.supervisor.Ready()) })
 	set.Func(metrics.FunctionRestarts, func() float64 { return float64(f.supervisor.Status().Restarts) })
+	connectionSeries(set, f.HTTPBackend)
 	if p := f.passage; p != nil {
 		set.Func(metrics.OutputDropped, func() float64 { return float64(p.dropped.Load()) })
 	}
