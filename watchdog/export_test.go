@@ -69,7 +69,7 @@ func VariablesOf(env []string, credentials bool, x Exchange) ([]string, error) {
 	var b base
 	b.init(env)
 	var v Variables
-	v.reset(&b, credentials)
+	v.reset(&b, credentials, 0)
 	CGI(&v, x)
 	env, _, err := v.build()
 	return env, err

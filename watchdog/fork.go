@@ -35,7 +35,10 @@ var (
 )
 
 // FailedError is a process that ended badly.
-type FailedError struct{ Exit Exit }
+type FailedError struct {
+	Exit   Exit
+	Output []byte // what it printed, if ForkConfig.FailedOutput asks for that
+}
 
 // Error says how the process ended.
 func (e *FailedError) Error() string { return fmt.Sprintf("%v: %v", ErrFailed, e.Exit) }

@@ -28,13 +28,20 @@ type ForkConfig struct {
 	Env  []string // complete, apart from the variables of the request and Mark
 	Dir  string   // working directory; empty: ours
 
-	ContentType string        // of answers
+	ContentType string        // of answers, where there is no Fields
 	MaxOutput   int64         // most output that Serializing keeps; 0: no limit
 	Timeout     time.Duration // longest run of a process; 0: no limit
 	Grace       time.Duration // SIGTERM to SIGKILL; 0: DefaultGrace
 	// OutputGrace is how long a process that has ended may have left standard
-	// output open in another one; then the answer is over.
+	// output open in another one; then the answer is over. Timeout ends it earlier.
 	OutputGrace time.Duration
+
+	// Fields adds the fields of an answer; nil adds ContentType.
+	Fields func(x Exchange) error
+	// Combined lets standard error go where standard output goes, in the order of writing.
+	Combined bool
+	// FailedOutput lets a FailedError of Serializing have what the process printed.
+	FailedOutput bool
 
 	// ClientGone is the cause, as an Exchange reports it, after which Finish counts.
 	ClientGone error
@@ -46,6 +53,9 @@ type ForkConfig struct {
 	Credentials bool
 	// Variables adds the variables of a request; nil means those of CGI.
 	Variables func(v *Variables, x Exchange)
+	// MaxVariables is the most bytes that they take, of which one may take all; 0
+	// means 64 KiB and at most 16 KiB for one (rule E4). The kernel takes 128 KiB for one.
+	MaxVariables int
 
 	// Output is called with each line of standard error and the id of its request.
 	// It must not block for long. nil: the process has our standard error.
@@ -74,11 +84,14 @@ func (c ForkConfig) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %v: must not be negative", name, d))
 		}
 	}
-	if c.ContentType == "" || !http1.ValidValue([]byte(c.ContentType)) {
+	if c.Fields == nil && c.ContentType == "" || !http1.ValidValue([]byte(c.ContentType)) {
 		errs = append(errs, fmt.Errorf("content-type %q: must be the value of a field", c.ContentType))
 	}
 	if c.MaxOutput < 0 {
 		errs = append(errs, fmt.Errorf("max-output %d: must not be negative", c.MaxOutput))
+	}
+	if c.MaxVariables < 0 || c.MaxVariables >= maxArgument {
+		errs = append(errs, fmt.Errorf("max-variables %d: allowed are 0 to %d", c.MaxVariables, maxArgument-1))
 	}
 	notNegative("process-timeout", c.Timeout)
 	notNegative("output-grace", c.OutputGrace)

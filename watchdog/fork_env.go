@@ -12,6 +12,9 @@ const (
 	maxVariables = 64 << 10
 )
 
+// maxArgument is where the kernel refuses a variable, with its name and the zero behind it.
+const maxArgument = 128 << 10
+
 // base is the environment that every process gets.
 type base struct {
 	entries []string
@@ -38,6 +41,7 @@ func (b *base) init(env []string) {
 // reported when all have been added, and the request is refused (rule E4).
 type Variables struct {
 	credentials bool
+	most, each  int // bytes
 	base        *base
 	text        []byte // entries, one behind the other
 	ends        []int  // of the entries in text
@@ -46,8 +50,12 @@ type Variables struct {
 	err         error
 }
 
-func (v *Variables) reset(b *base, credentials bool) {
+func (v *Variables) reset(b *base, credentials bool, most int) {
 	v.base, v.credentials, v.err = b, credentials, nil
+	v.most, v.each = most, most
+	if most == 0 {
+		v.most, v.each = maxVariables, maxVariable
+	}
 	v.text, v.ends, v.hidden = v.text[:0], v.ends[:0], v.hidden[:0]
 }
 
@@ -85,7 +93,7 @@ func (v *Variables) close(size int) {
 		from = v.ends[n-1]
 	}
 	switch {
-	case size > maxVariable, len(v.text) > maxVariables:
+	case size > v.each, len(v.text) > v.most:
 		v.err = ErrVariables
 	case bytes.IndexByte(v.text[from:], 0) >= 0:
 		v.err = ErrPath // nothing else was decoded

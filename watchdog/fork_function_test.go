@@ -40,6 +40,13 @@ func playFunction(role string, args []string) int {
 		fmt.Print("begun")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 3
+	case "mix": // writes to both streams in turns, and fails with a code
+		for i := range 3 {
+			fmt.Fprintln(os.Stdout, "out", i)
+			fmt.Fprintln(os.Stderr, "err", i)
+		}
+		code, _ := strconv.Atoi(args[0])
+		return code
 	case "die":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}

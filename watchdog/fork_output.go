@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -80,6 +81,9 @@ func (r *forked) send() error {
 func (r *forked) respond(length int64) error {
 	r.begun = true
 	r.x.Respond(statusOK, length)
+	if fields := r.f.cfg.Fields; fields != nil {
+		return fields(r.x)
+	}
 	return r.x.AddField(contentType, []byte(r.f.cfg.ContentType))
 }
 
@@ -114,7 +118,11 @@ func freeBlocks(list [][]byte) [][]byte {
 // finish ends the answer as the exit code says (rule E8).
 func (r *forked) finish() error {
 	if r.exit != (Exit{}) {
-		return &FailedError{Exit: r.exit}
+		failed := &FailedError{Exit: r.exit}
+		if r.f.cfg.FailedOutput {
+			failed.Output = bytes.Join(r.blocks, nil)
+		}
+		return failed
 	}
 	if !r.begun {
 		if err := r.respond(r.size + int64(r.held)); err != nil {

@@ -305,10 +305,13 @@ func (r *forked) look() {
 		r.exit = info.exit()
 	}
 	r.closeFile(onExit)
-	r.deadline, r.yieldAt = 0, 0
 	if r.fds[onStdout].Fd >= 0 {
 		r.graceAt = r.f.now() + int64(r.f.cfg.OutputGrace)
+		if r.deadline != 0 {
+			r.graceAt = min(r.graceAt, r.deadline)
+		}
 	}
+	r.deadline, r.yieldAt = 0, 0
 }
 
 // end ends who is left of the group, collects the process and closes what is open.

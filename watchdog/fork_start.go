@@ -15,7 +15,7 @@ const pageSize = 4096
 // begin starts the process with as much of the body as is there.
 func (r *forked) begin(x Exchange) error {
 	c := &r.f.cfg
-	r.vars.reset(&r.f.base, c.Credentials)
+	r.vars.reset(&r.f.base, c.Credentials, c.MaxVariables)
 	c.Variables(&r.vars, x)
 	env, mark, err := r.vars.build()
 	if err != nil {
@@ -67,7 +67,10 @@ func (r *forked) pipes(body []byte, streamed bool) (childFiles, error) {
 	}
 	f.take(1, writes)
 	r.fds[onStdout].Fd = int32(reads)
-	if r.f.cfg.Output != nil {
+	switch {
+	case r.f.cfg.Combined:
+		f.list[2] = f.list[1]
+	case r.f.cfg.Output != nil:
 		if reads, writes, err = r.pipe(&f); err != nil {
 			return f, err
 		}
