@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers/wrapper"
 )
 
 // command is what is started for each worker.
@@ -32,6 +33,9 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	c.path, c.dir = path, cfg.Dir
 	if c.dir == "" && cfg.Handler.File != "" {
 		c.dir = filepath.Dir(cfg.Handler.File)
+		if cfg.Contract != wrapper.Native {
+			c.dir = filepath.Dir(c.dir) // templates keep the handler in a folder below that of their program
+		}
 	}
 	c.env = append(c.env, cfg.Env...)
 	c.env = append(c.env,
@@ -43,6 +47,9 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	if cfg.LaneBytes > 0 {
 		c.env = append(c.env, fmt.Sprintf("FNPOD_WORKER_LANE=5,%d,%d", cfg.LaneBytes, cfg.LaneBytes))
 	}
+	if cfg.Contract != wrapper.Native {
+		c.env = append(c.env, "FNPOD_WORKER_CONTRACT="+cfg.Contract)
+	}
 	if len(cfg.Command) > 0 {
 		c.args = append([]string{c.path}, cfg.Command[1:]...)
 		return nil
@@ -52,7 +59,7 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
 	}
 	c.args = append(append([]string{c.path}, l.args...), wrapperPath)
-	c.wrapper, err = wrapperFile(l.wrapper)
+	c.wrapper, err = wrapperFile(l.wrapper(cfg.Contract))
 	return err
 }
 

@@ -6,7 +6,11 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/fnpod/fnpod/workers/wrapper"
 )
 
 // Config says which function to run and how many workers run it. The zero value
@@ -18,9 +22,12 @@ type Config struct {
 	// and its arguments, that speaks the worker protocol itself. Handler is handed
 	// to it as it is, and may be empty.
 	Command []string
-	Env     []string // the complete environment of the workers, apart from FNPOD_WORKER_*
-	Path    string   // where programs are looked up, like $PATH
-	Dir     string   // working directory; empty: the folder of the handler's file
+	// Contract says how the handler is called: native, or one of those that OpenFaaS' templates have. Not every language
+	// has every one.
+	Contract string
+	Env      []string // the complete environment of the workers, apart from FNPOD_WORKER_*
+	Path     string   // where programs are looked up, like $PATH
+	Dir      string   // working directory; empty: the folder of the handler's file
 
 	Min         int           // workers kept even without work; 0: the first request starts one
 	Max         int           // most workers, successors of recycled ones aside
@@ -47,6 +54,7 @@ type Config struct {
 // DefaultConfig returns one to as many workers as there are processors for us.
 func DefaultConfig() Config {
 	return Config{
+		Contract:     wrapper.Native,
 		Path:         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		Min:          1,
 		Max:          runtime.GOMAXPROCS(0),
@@ -104,6 +112,9 @@ func (c Config) validateProgram() error {
 	if len(c.Command) == 0 {
 		if err := c.Handler.validate(); err != nil {
 			return err
+		}
+		if l := c.Handler.language(); !slices.Contains(l.contracts, c.Contract) {
+			return fmt.Errorf("contract %q: for %s there are %s", c.Contract, l.name, strings.Join(l.contracts, ", "))
 		}
 	}
 	_, err := c.program()

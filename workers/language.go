@@ -25,10 +25,11 @@ type Handler struct {
 type language struct {
 	name       string
 	extensions []string
-	program    string   // interpreter, unless configured
-	args       []string // between the program and the wrapper's path
-	own        []string // arguments that print the interpreter's real path to fd 3
-	wrapper    string   // source
+	program    string                       // interpreter, unless configured
+	args       []string                     // between the program and the wrapper's path
+	own        []string                     // arguments that print the interpreter's real path to fd 3
+	wrapper    func(contract string) string // source; empty for a contract that the language has not
+	contracts  []string
 }
 
 // languages are tried in order; the first with the file's extension is taken.
@@ -40,6 +41,7 @@ var python = language{
 	program:    "python3",
 	own:        []string{"-c", "import os, sys; os.write(3, os.fsencode(sys.executable))"},
 	wrapper:    wrapper.Python,
+	contracts:  wrapper.PythonContracts(),
 }
 
 var node = language{
@@ -47,9 +49,10 @@ var node = language{
 	extensions: []string{".js", ".mjs", ".cjs"},
 	program:    "node",
 	// The wrapper is opened through procfs, where the link's target is no path.
-	args:    []string{"--preserve-symlinks-main"},
-	own:     []string{"-e", "require('fs').writeSync(3, process.execPath)"},
-	wrapper: wrapper.Node,
+	args:      []string{"--preserve-symlinks-main"},
+	own:       []string{"-e", "require('fs').writeSync(3, process.execPath)"},
+	wrapper:   wrapper.Node,
+	contracts: wrapper.NodeContracts(),
 }
 
 // ParseHandler reads FILE[:function]. The file must exist, be readable and have

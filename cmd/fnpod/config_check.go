@@ -133,7 +133,7 @@ func newWorkerSettings(c workers.Config) workerSettings {
 	return workerSettings{
 		Min: c.Min, IdleTimeout: c.IdleTimeout, StartTimeout: c.StartTimeout, Timeout: c.Timeout, ClientGrace: c.ClientGrace,
 		StopGrace: c.Grace, MaxRequests: c.MaxRequests, MaxRSS: c.MaxRSS, Concurrency: c.Concurrency, Lane: int64(c.LaneBytes),
-		Interpreter: c.Interpreter, Contract: "native",
+		Interpreter: c.Interpreter, Contract: c.Contract,
 	}
 }
 
@@ -141,7 +141,7 @@ func newWorkerSettings(c workers.Config) workerSettings {
 // one worker for each processor we may use, and not less than the minimum.
 func (s *workerSettings) config() workers.Config {
 	c := workers.DefaultConfig()
-	c.Interpreter = s.Interpreter
+	c.Interpreter, c.Contract = s.Interpreter, s.Contract
 	c.Min, c.Max = s.Min, int(s.Max)
 	if c.Max == 0 {
 		c.Max = max(runtime.GOMAXPROCS(0), c.Min)

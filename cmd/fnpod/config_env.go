@@ -50,7 +50,10 @@ func (w warning) String() string {
 var serviceLink = regexp.MustCompile(`^FNPOD_(.+_)?(SERVICE_(HOST|PORT)(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // workerVariables are given to workers, so a process below a worker sees them too.
-var workerVariables = []string{"FNPOD_WORKER_PROTOCOL", "FNPOD_WORKER_FDS", "FNPOD_WORKER_LANE", "FNPOD_WORKER_HANDLER"}
+var workerVariables = []string{
+	"FNPOD_WORKER_PROTOCOL", "FNPOD_WORKER_FDS", "FNPOD_WORKER_LANE", "FNPOD_WORKER_HANDLER",
+	"FNPOD_WORKER_CONCURRENCY", "FNPOD_WORKER_CONTRACT",
+}
 
 // unknown reports the FNPOD_* variables that are not among known, sorted by name.
 func (e environment) unknown(known []string) []warning {

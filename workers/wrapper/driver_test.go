@@ -2,6 +2,7 @@ package wrapper_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -91,9 +92,10 @@ func (f frame) pair(name string) string {
 
 // language is what differs between the workers under test.
 type language struct {
-	name, file, source string
-	interpreter        func() (string, error)
-	args               []string // before the source's path
+	name, file  string
+	source      func(contract string) string
+	interpreter func() (string, error)
+	args        []string // before the source's path
 }
 
 var python = language{
@@ -125,6 +127,7 @@ func interpreter(env string, ask ...string) (string, error) {
 // options of a worker under test.
 type options struct {
 	function    string
+	contract    string // empty: native
 	concurrency int
 	lane        int // bytes of each window, 0 = no lane
 	env         []string
@@ -172,7 +175,13 @@ func launch(t testing.TB, l language, handler string, o options) *worker {
 	path, err := l.interpreter()
 	require.NoError(t, err)
 	w := &worker{t: t, dir: t.TempDir(), stdout: new(output), stderr: new(output), exited: make(chan struct{})}
+	source := l.source(cmp.Or(o.contract, wrapper.Native))
+	require.NotEmpty(t, source)
 	file := filepath.Join(w.dir, l.file)
+	if o.contract != "" { // as images of OpenFaaS have it
+		require.NoError(t, os.Mkdir(filepath.Join(w.dir, "function"), 0o700))
+		file = filepath.Join(w.dir, "function", l.file)
+	}
 	if handler != "" {
 		require.NoError(t, os.WriteFile(file, []byte(handler), 0o600))
 	}
@@ -186,10 +195,10 @@ func launch(t testing.TB, l language, handler string, o options) *worker {
 	args := append(append([]string{}, o.args...), l.args...)
 	extra := []*os.File{requestR, answerW, lane}
 	if o.asCode != "" {
-		args = append(args, o.asCode, l.source)
+		args = append(args, o.asCode, source)
 	} else {
 		args = append(args, "/proc/self/fd/6")
-		extra = append(extra, memory(t, "source", []byte(l.source)))
+		extra = append(extra, memory(t, "source", []byte(source)))
 	}
 	w.cmd = exec.Command(path, args...)
 	w.cmd.Dir = w.dir
@@ -199,6 +208,9 @@ func launch(t testing.TB, l language, handler string, o options) *worker {
 		"FNPOD_WORKER_HANDLER="+file+":"+o.function, "FNPOD_WORKER_CONCURRENCY="+strconv.Itoa(max(1, o.concurrency)))
 	if o.lane > 0 {
 		w.cmd.Env = append(w.cmd.Env, fmt.Sprintf("FNPOD_WORKER_LANE=5,%d,%d", o.lane, o.lane))
+	}
+	if o.contract != "" {
+		w.cmd.Env = append(w.cmd.Env, "FNPOD_WORKER_CONTRACT="+o.contract)
 	}
 	w.cmd.Env = append(w.cmd.Env, o.env...)
 	require.NoError(t, w.cmd.Start())

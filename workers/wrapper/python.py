@@ -9,6 +9,8 @@ from _struct import Struct
 from time import time
 
 LATER = ""
+CONTRACT = 'native'  # how handlers are called; the part for another one comes before the last line
+contract = None      # set by that part: returns a native handler around a handler
 
 REQUEST, DATA, TRAILERS, CANCEL, WINDOW, DRAIN, EXIT, PING = 1, 2, 3, 4, 5, 7, 8, 9
 HELLO, READY, INIT_ERROR, RESPONSE, ERROR, PONG, BYE = 0x11, 0x12, 0x13, 0x21, 0x22, 0x29, 0x2F
@@ -255,7 +257,7 @@ def forked():
 
 def setup():
     """Takes the settings out of the environment, so that neither the handler nor its children see them."""
-    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT
+    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT, CONTRACT
     env = {key[13:]: os.environ.pop(key) for key in list(os.environ) if key.startswith('FNPOD_WORKER_')}
     try:
         first, _, last = env['PROTOCOL'].partition('-')
@@ -263,6 +265,7 @@ def setup():
         LANE_FD, LANE_IN, LANE_OUT = map(int, env.get('LANE', '-1,0,0').split(','))
         file, _, name = env['HANDLER'].rpartition(':')
         limit = int(env.get('CONCURRENCY', 1))
+        CONTRACT = env.get('CONTRACT', CONTRACT)
         spoken = int(first) <= 1 <= int(last)
     except (KeyError, ValueError) as error:
         sys.exit('fnpod: this file is started by fnpod as a worker (%r)' % error)
@@ -299,7 +302,9 @@ def main():
         if code is None or code.co_flags & 0x280:  # not a plain function: missing, an object, or async
             handle, serve_handler = later()['choose'](module, handle, file, name, limit)
         init = getattr(module, 'init', None)
-        if callable(init) and init is not handle:
+        if contract:
+            handle, serve_handler = contract(handle), serve
+        elif callable(init) and init is not handle:
             result = init()
             if hasattr(result, '__await__'):
                 later()['settle'](result)

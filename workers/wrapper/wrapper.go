@@ -1,11 +1,25 @@
 // Package wrapper holds the language side of warm workers: one self-contained program per language that speaks
 // the worker protocol on inherited pipes and calls the function's handler.
+//
+//	python.py           what every start of a Python worker needs
+//	python_later.py     the rest, compiled on first use
+//	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
+//	node.js             the Node worker
 package wrapper
 
 import (
 	_ "embed" // the sources below
+	"slices"
 	"strconv"
 	"strings"
+)
+
+// Contracts by which a handler can be called.
+const (
+	Native          = "native"
+	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context)
+	OpenFaaSFlask   = "openfaas-flask"   // handle(body)
+	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints
 )
 
 //go:embed python.py
@@ -14,18 +28,45 @@ var pythonCore string
 //go:embed python_later.py
 var pythonLater string
 
-// Python is the source of the Python worker, for Python 3.8 and later. Run it as `python3 FILE` or
-// `python3 -c SOURCE`; it reads its settings from FNPOD_WORKER_* variables and imports nothing but the standard library.
-var Python = join(pythonCore, pythonLater)
+//go:embed python_openfaas.py
+var pythonOpenFaaS string
 
-// Node is the source of the Node worker, for Node 16 and later. Run it as `node --preserve-symlinks-main FILE`, where
-// FILE may be a link in /proc, or as `node -e SOURCE`; it needs nothing but Node.
-//
 //go:embed node.js
-var Node string
+var nodeCore string
 
-// join puts the part that is compiled on first use into the part that every start compiles, as a string: parsing it
-// at once would double the wrapper's share of the start-up time.
-func join(core, later string) string {
-	return strings.Replace(core, "\nLATER = \"\"\n", "\nLATER = "+strconv.QuoteToASCII(later)+"\n", 1)
+// PythonContracts are the contracts of Python workers.
+func PythonContracts() []string {
+	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic}
+}
+
+// Python returns the source of the Python worker for a contract, for Python 3.8 and later; empty if there is none. Run it as
+// `python3 FILE` or `python3 -c SOURCE`; it reads its settings from FNPOD_WORKER_* variables and imports nothing but the
+// standard library.
+func Python(contract string) string {
+	if !slices.Contains(PythonContracts(), contract) {
+		return ""
+	}
+	// The part for later is a string: parsing it at once would double the wrapper's share of the start-up time.
+	source := strings.Replace(pythonCore, "\nLATER = \"\"\n", "\nLATER = "+strconv.QuoteToASCII(pythonLater)+"\n", 1)
+	if contract != Native {
+		source = beforeMain(source, pythonOpenFaaS, "\nmain()\n")
+	}
+	return source
+}
+
+// NodeContracts are the contracts of Node workers.
+func NodeContracts() []string { return []string{Native} }
+
+// Node returns the source of the Node worker for a contract, for Node 16 and later; empty if there is none. Run it as
+// `node --preserve-symlinks-main FILE`, where FILE may be a link in /proc, or as `node -e SOURCE`; it needs nothing but Node.
+func Node(contract string) string {
+	if !slices.Contains(NodeContracts(), contract) {
+		return ""
+	}
+	return nodeCore
+}
+
+// beforeMain puts the part for a contract before the call, in the last line, that starts the worker.
+func beforeMain(core, part, call string) string {
+	return strings.TrimSuffix(core, call) + "\n" + part + call
 }
