@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak check fuzz bench bench-http bench-overload robustness docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-http bench-overload bench-guard robustness docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -58,6 +58,12 @@ bench-http: ## the report of bench/README.md: against nginx, workers, memory, st
 	@$(MAKE) --no-print-directory build
 	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
 	@for report in proxy workers footprint syscalls; do echo "## $$report"; bin/fnpod-bench $$report; done
+
+bench-guard: ## allocations, instructions and system calls per request against bench/budgets.json
+	@scripts/need go python3 perf valgrind
+	@$(MAKE) --no-print-directory build
+	go test -count 1 -run 'Allocat' ./...
+	go run -buildvcs=false ./cmd/fnpod-bench guard
 
 robustness: ## hostile conversations with fnpod, nginx and HAProxy; writes the report in docs/robustness.md
 	@scripts/need go nginx haproxy

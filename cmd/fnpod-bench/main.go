@@ -6,6 +6,7 @@
 //	workers.go    workers: an HTTP request to a warm Python worker and back
 //	syscalls.go   syscalls: system calls per request, counted by perf
 //	footprint.go  footprint: binary, memory, start
+//	guard.go      guard: instructions and system calls per request against recorded budgets
 //	robustness.go robustness: who holds what of the table in e2e/hostile
 //	variant.go    what is measured: the bare function, fnpod, nginx
 //	load.go       the load: a closed loop over connections that stay open, in one thread
@@ -35,6 +36,7 @@ type grammar struct {
 	Overload   overloadCmd   `cmd:"" help:"More requests than the function can do: who is answered in time."`
 	Syscalls   syscallsCmd   `cmd:"" help:"System calls per request; needs perf and the right to trace."`
 	Footprint  footprintCmd  `cmd:"" help:"Size of the binary, memory, time from exec to the first answer."`
+	Guard      guardCmd      `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
 	Robustness robustnessCmd `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
 	Function   functionCmd   `cmd:"" hidden:"" help:"The server behind the proxies."`
 }

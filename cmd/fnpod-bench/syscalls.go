@@ -59,7 +59,7 @@ func (c *syscallsCmd) Run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// row measures one row of the table. Waiting is epoll_wait, futex and nanosleep.
+// row measures one row of the table.
 func (c *syscallsCmd) row(ctx context.Context, v variant, n int) ([]string, error) {
 	counts := map[string][]float64{}
 	for range c.Rounds {
@@ -67,21 +67,15 @@ func (c *syscallsCmd) row(ctx context.Context, v variant, n int) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		rest, waiting := calls[allCalls], 0.0
+		rest := calls[allCalls]
 		for _, g := range callGroups {
-			sum := 0.0
-			for _, call := range g.calls {
-				sum += calls["syscalls:sys_enter_"+call]
-			}
+			sum := sumOf(calls, g.calls)
 			rest -= sum
-			if g.name == "epoll_wait" || g.name == "futex" || g.name == "nanosleep" {
-				waiting += sum
-			}
 			counts[g.name] = append(counts[g.name], sum/requests)
 		}
 		counts["all"] = append(counts["all"], calls[allCalls]/requests)
 		counts["other"] = append(counts["other"], rest/requests)
-		counts["busy"] = append(counts["busy"], (calls[allCalls]-waiting)/requests)
+		counts["busy"] = append(counts["busy"], (calls[allCalls]-waitingCalls(calls))/requests)
 	}
 	row := []string{v.name, strconv.Itoa(n), format(median(counts["all"]))}
 	for _, g := range callGroups {
@@ -90,8 +84,26 @@ func (c *syscallsCmd) row(ctx context.Context, v variant, n int) ([]string, erro
 	return append(row, format(median(counts["other"])), format(median(counts["busy"]))), nil
 }
 
+// sumOf adds up the counts of some system calls.
+func sumOf(calls map[string]float64, names []string) (sum float64) {
+	for _, name := range names {
+		sum += calls["syscalls:sys_enter_"+name]
+	}
+	return sum
+}
+
+// waitingCalls are those in which nothing is done.
+func waitingCalls(calls map[string]float64) (sum float64) {
+	for _, g := range callGroups {
+		if g.name == "epoll_wait" || g.name == "futex" || g.name == "nanosleep" {
+			sum += sumOf(calls, g.calls)
+		}
+	}
+	return sum
+}
+
 // count returns the system calls of a variant by event, and the requests meanwhile.
-func (c *syscallsCmd) count(ctx context.Context, v variant, n int) (calls map[string]float64, requests float64, err error) {
+func (c *sampling) count(ctx context.Context, v variant, n int) (calls map[string]float64, requests float64, err error) {
 	r, err := startVariant(ctx, c.Fnpod, v)
 	if err != nil {
 		return nil, 0, err

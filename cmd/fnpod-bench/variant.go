@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,8 @@ import (
 type variant struct {
 	name  string
 	start func(ctx context.Context, s *site) (*process, error) // nil: the function itself
+	under []string                                             // a program that runs fnpod, with its arguments
+	env   []string                                             // what fnpod gets besides our environment
 }
 
 // site is where a sample runs: fresh for each.
@@ -22,6 +25,7 @@ type site struct {
 	dir      string
 	listen   string
 	function *function
+	variant  variant
 }
 
 // Names of variants that ratios refer to.
@@ -68,7 +72,9 @@ func startPod(ctx context.Context, s *site, args ...string) (*process, error) {
 	}
 	args = append(args, "--listen", s.listen, "--admin", "unix:"+admin, "--log-level", "warn",
 		"--connections", "12000", "--drain-delay", "0s", "--drain-timeout", "1s")
-	return start(ctx, nil, s.fnpod, args...)
+	command := append(slices.Clone(s.variant.under), s.fnpod)
+	command = append(command, args...)
+	return start(ctx, s.variant.env, command[0], command[1:]...)
 }
 
 // nginxFields make nginx tell the function what fnpod tells it.
@@ -151,7 +157,7 @@ func (r *running) startProxy(ctx context.Context, fnpod string, v variant) error
 	if err != nil {
 		return err
 	}
-	target, err := v.start(ctx, &site{fnpod: fnpod, dir: r.dir, listen: address, function: r.function})
+	target, err := v.start(ctx, &site{fnpod: fnpod, dir: r.dir, listen: address, function: r.function, variant: v})
 	if err != nil {
 		return err
 	}
