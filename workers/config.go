@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers/wrapper"
 )
 
@@ -49,6 +50,9 @@ type Config struct {
 	Concurrency int   // requests that one worker runs at once
 
 	Log *slog.Logger // nil: no log
+	// Output gets each line that workers print; it may be called by several goroutines at once. nil: lines are records
+	// of Log.
+	Output func(watchdog.Line)
 }
 
 // DefaultConfig returns one to as many workers as there are processors for us.

@@ -7,10 +7,14 @@ import (
 	"github.com/fnpod/fnpod/watchdog"
 )
 
-// outputLine makes a log record of a line of standard output or standard error.
+// outputLine passes on a line of standard output or standard error, or makes a log record of it.
 func (w *worker) outputLine(l watchdog.Line) {
 	if l.Dropped > 0 {
 		w.pool.countDropped(l.Dropped)
+	}
+	if output := w.pool.cfg.Output; output != nil {
+		output(l)
+		return
 	}
 	l.Log(w.log, w.request.get())
 }

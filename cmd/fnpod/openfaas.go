@@ -19,7 +19,10 @@ import (
 )
 
 // openFaaSCmd is fnpod in the place of of-watchdog.
-type openFaaSCmd struct{ settings *openfaas.Settings }
+type openFaaSCmd struct {
+	settings *openfaas.Settings
+	workers  *serveCmd // nil: the function is what the settings say
+}
 
 // newOpenFaaS reads the environment. Arguments are those of the original.
 func newOpenFaaS(inv *invocation, args []string) (runner, error) {
@@ -33,11 +36,19 @@ func newOpenFaaS(inv *invocation, args []string) (runner, error) {
 			return nil, &usageError{lines: []string{fmt.Sprintf("unknown argument %q: there are -version and -run-healthcheck", args[0])}}
 		}
 	}
-	s, err := openfaas.Read(inv.env.raw)
+	lookup := inv.env.raw
+	workers, err := openFaaSWorkers(inv)
+	if err != nil {
+		return nil, err
+	}
+	if workers != nil {
+		lookup = inv.env.inHTTPMode
+	}
+	s, err := openfaas.Read(lookup)
 	if err != nil {
 		return nil, fmt.Errorf("error loading config: %w", err)
 	}
-	return &openFaaSCmd{s}, nil
+	return &openFaaSCmd{s, workers}, nil
 }
 
 // raw returns a variable, also an empty one.
@@ -80,11 +91,14 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		log.Warn("setting is no duration such as 30 or 1m30s", "setting", w.Setting, "value", w.Value, "used", w.Used.String())
 	}
 	tuneProcessors(log)
-	f, err := openFaaSFunction(s, inv, log)
+	f, err := c.function(inv, log)
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f, statuses: s.Statuses()}
+	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f, statuses: append(s.Statuses(), workerStatuses...)}
+	if c.workers != nil {
+		p.settings.Proxy.MaxBody = c.workers.Front.Proxy.MaxBody
+	}
 	lock := &openfaas.Lock{Path: s.LockFile}
 	var series *openfaas.Metrics
 	p.platform = platform{
@@ -122,7 +136,7 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 			}
 		},
 	}
-	return openFaaSExit(p.run(ctx), log)
+	return openFaaSExit(functionStarted(p.run(ctx), log), log)
 }
 
 // openFaaSExit makes every end of the function ours with exit code 1, as kubelet is used to, and a drain good whatever
@@ -166,8 +180,12 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-// openFaaSFunction is what the mode asks for.
-func openFaaSFunction(s *openfaas.Settings, inv *invocation, log *slog.Logger) (function, error) {
+// function is what the settings ask for.
+func (c *openFaaSCmd) function(inv *invocation, log *slog.Logger) (function, error) {
+	s := c.settings
+	if c.workers != nil {
+		return c.warm(inv, log)
+	}
 	switch s.Mode {
 	case openfaas.ModeHTTP:
 		return openFaaSProcess(s, inv, log)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -20,14 +21,18 @@ func (c *serveCmd) Run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	config.Log = log
-	f := &workersFunction{pool: workers.New(config), config: config, auto: c.Workers.Max == 0}
-	f.most.Store(int64(config.Max))
+	f := newWorkersFunction(config)
+	f.auto = c.Workers.Max == 0
 	if c.Front.Queue.Limit == 0 {
 		c.Front.Queue.Limit = config.Max * config.Concurrency
 		f.limits = true
 	}
 	p.function = f
-	err = p.run(ctx)
+	return functionStarted(p.run(ctx), log)
+}
+
+// functionStarted logs why a function did not start, if that was the end of the pod.
+func functionStarted(err error, log *slog.Logger) error {
 	if init, ok := errors.AsType[*workers.InitError](err); ok {
 		log.Error("function did not start", "type", init.Type, "message", init.Message, "traceback", init.Traceback)
 		return &exitError{code: exitFailure}
@@ -72,6 +77,12 @@ type workersFunction struct {
 	auto   bool         // there are as many workers as processors
 	limits bool         // and as many requests run as workers can
 	most   atomic.Int64 // workers
+}
+
+func newWorkersFunction(config workers.Config) *workersFunction {
+	f := &workersFunction{pool: workers.New(config), config: config}
+	f.most.Store(int64(config.Max))
+	return f
 }
 
 // resize follows the number of processors. It returns the new limit of the queue, 0 for no change.

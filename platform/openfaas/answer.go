@@ -27,6 +27,9 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Code: 500, Label: "connect", Fields: byWatchdog},
 		{Code: 500, Label: "early_close", Fields: byWatchdog},
 		{Code: 500, Label: "reset", Fields: byWatchdog},
+		{Code: 500, Label: "worker_exit", Fields: byWatchdog},
+		{Code: 500, Label: "worker_oom", Fields: byWatchdog},
+		{Code: 500, Label: "worker_protocol", Fields: byWatchdog},
 	}
 }
 
