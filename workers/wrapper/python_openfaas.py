@@ -40,6 +40,7 @@ def load(file):
 
 def contract(handle):
     """Returns a native handler around one of a template."""
+    later()  # no answer does without it
     if CONTRACT == 'openfaas-classic':
         return classic(handle)
     call = with_event(handle) if CONTRACT == 'openfaas-http' else with_body(handle)
@@ -113,7 +114,7 @@ def path_of(req, errors='replace'):
 
 
 class BadRequestKey(KeyError):
-    """A header or argument that is not there. Flask answers it with 400, unless the handler catches it."""
+    """An argument that is not there. Flask answers it with 400, unless the handler catches it."""
 
 
 class Fields:
@@ -123,10 +124,7 @@ class Fields:
         self._values = headers
 
     def __getitem__(self, name):
-        try:
-            return self._values[name]
-        except KeyError:
-            raise BadRequestKey(name) from None
+        return self._values[name]
 
     def get(self, name, default=None, type=None):
         value = self._values.get(name)
@@ -247,8 +245,9 @@ def with_event(handle):
 def with_body(handle):
     raw = os.environ.get('RAW_BODY', '').lower() in ('true', '1')
 
-    def call(req, event=None):
-        return handle(req.body if raw else req.body.decode('utf-8', 'replace'))
+    def call(req, event=Event):
+        body = event(req).body
+        return handle(body if raw else body.decode('utf-8', 'replace'))
     return call
 
 

@@ -104,11 +104,11 @@ def handle(event, context):
 		`[('a', '1'), ('a', '2'), ('n', '5'), ('empty', ''), ('word', ''), ('ü', ' x')]`,
 		`{'a': '1', 'n': '5', 'empty': '', 'word': '', 'ü': ' x'}`,
 		`{'a': ['1', '2'], 'n': ['5'], 'empty': [''], 'word': [''], 'ü': [' x']}`,
-		`["'None'", "'none'"]`,
+		`["'none'", "'none'"]`,
 	}, strings.Split(string(a.body), "\n"))
 }
 
-// OpenFaaS contract §19: a header or argument that is not there is Flask's 400; methods; what is printed is log (§23.4).
+// OpenFaaS contract §19: an argument that is not there is Flask's 400; methods; what is printed is log (§23.4).
 func TestOpenFaaS19PythonHTTPMethods(t *testing.T) {
 	t.Parallel()
 	const handler = "def handle(event, context):\n  print('printed')\n  return event.query['a']\n"

@@ -1,0 +1,184 @@
+package e2e_test
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// template is a function in two images: one made by a template, with its server, and one with the handler alone.
+type template struct {
+	server   string   // file of testdata/templates, run as the process of http mode
+	program  []string // runs it; its port is appended
+	handler  string   // file of testdata/templates
+	as       string   // where the image has it
+	contract string
+	env      []string
+}
+
+// both starts fnpod twice: in front of the template's server, and with the handler in warm workers.
+func (m *template) both(t *testing.T) (old, warm *pod) {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("testdata/templates", m.handler))
+	require.NoError(t, err)
+	server, err := os.ReadFile(filepath.Join("testdata/templates", m.server))
+	require.NoError(t, err)
+	_, port, _ := strings.Cut(freePort(t), ":")
+	index := "index" + filepath.Ext(m.server)
+	old = ofWorkers(t, map[string]string{m.as: string(source), index: string(server)},
+		append([]string{"mode=http", "upstream_url=http://127.0.0.1:" + port, "fprocess=" + strings.Join(m.program, " ") + " " + port}, m.env...)...)
+	warm = ofWorkers(t, map[string]string{m.as: string(source)}, append([]string{"FNPOD_CONTRACT=" + m.contract}, m.env...)...)
+	old.begin()
+	return old, warm.beginReady()
+}
+
+// request is one row of a table of requests.
+type templateRequest struct {
+	method, target, body string
+	fields               []string
+}
+
+func (q templateRequest) String() string {
+	return q.method + " " + q.target + " " + strings.Join(q.fields, ", ")
+}
+
+// answer is what has to be the same. Of errors of the server the page is its own.
+type templateAnswer struct {
+	Status int
+	Fields map[string][]string
+	Body   string
+}
+
+func (q templateRequest) ask(t *testing.T, p *pod) templateAnswer {
+	t.Helper()
+	r, body := ofAsk(t, p, q.method, q.target, q.body, q.fields...)
+	a := templateAnswer{Status: r.StatusCode, Fields: maps.Clone(r.Header), Body: body}
+	for _, name := range []string{"Date", "Server", "Content-Length", "X-Duration-Seconds", "Etag", "Connection", "Keep-Alive", "Fnpod-Error", "Via"} {
+		delete(a.Fields, name)
+	}
+	if allow := a.Fields["Allow"]; len(allow) == 1 {
+		methods := strings.Split(allow[0], ", ")
+		slices.Sort(methods)
+		a.Fields["Allow"] = methods
+	}
+	if a.Status >= 500 && a.Status != 599 || a.Status == http.StatusMethodNotAllowed || a.Status == 400 || a.Status == 413 || a.Status == 415 {
+		a.Body = ""
+		delete(a.Fields, "Content-Type")
+	}
+	return a
+}
+
+// same plays a table against both.
+func (m *template) same(t *testing.T, requests []templateRequest) {
+	t.Helper()
+	old, warm := m.both(t)
+	ready := func(p *pod) {
+		t.Helper()
+		require.Eventually(t, func() bool { code, _ := p.get("/_/ready"); return code == 200 }, 20*time.Second, 5*time.Millisecond)
+	}
+	ready(old)
+	for _, q := range requests {
+		require.Equal(t, q.ask(t, old), q.ask(t, warm), q)
+	}
+}
+
+// flaskPython is an interpreter that has Flask and waitress.
+func flaskPython(t *testing.T) string {
+	t.Helper()
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		path, err := exec.LookPath(python)
+		if err == nil && exec.Command(path, "-c", "import flask, waitress").Run() == nil {
+			return path
+		}
+	}
+	require.Fail(t, "the Debian packages python3-flask and python3-waitress are needed")
+	return ""
+}
+
+func paths(method string, targets ...string) (all []templateRequest) {
+	for _, target := range targets {
+		all = append(all, templateRequest{method: method, target: target})
+	}
+	return all
+}
+
+var httpAnswers = []string{
+	"/none", "/str", "/bytes", "/bytearray", "/empty", "/stream", "/iterator", "/map", "/status", "/status-text", "/204", "/599", "/headers", "/all",
+	"/pairs", "/stream-all", "/list", "/dict-status", "/list-status", "/kinds", "/dict", "/other-keys", "/code", "/code-text", "/body-dict", "/body-list", "/body-none",
+	"/body-bytes", "/body-int", "/body-empty-dict", "/dict-headers", "/dict-list-headers", "/json-headers", "/cookie", "/cookies", "/cookies-tuple", "/location",
+	"/int", "/true", "/one", "/four", "/none-status", "/raise", "/set", "/object", "/bad-json", "/header", "/arg",
+}
+
+// httpRequests are about what the handler sees.
+var httpRequests = []templateRequest{
+	{"GET", "/", "", nil},
+	{"GET", "/seen?a=1&a=2&n=5&empty=&word&%C3%BC=+x%20y&b%ff=%ff&;=;", "", []string{"X-A: one", "X-N: 3", "Cookie: a=b; c=d"}},
+	{"POST", "/a%20b/%C3%BC%2f%25", "a=1&b", []string{"Content-Type: application/x-www-form-urlencoded"}},
+	{"PUT", "/x", "\x00\xff", []string{"Content-Type: application/json; charset=utf-8", "X-A: 5"}},
+	{"PATCH", "/x", "{}", []string{"Content-Type: application/json"}},
+	{"DELETE", "/x?a=x", "", nil},
+	{"HEAD", "/str", "", nil},
+	{"OPTIONS", "/x", "", nil},
+	{"PROPFIND", "/x", "", nil},
+	{"TRACE", "/x", "", nil},
+}
+
+// §19, §23.3: the same handler, the same requests, the same answers, behind Flask and in warm workers without it.
+func TestOpenFaaS19PythonHTTPAnswersAsTheTemplate(t *testing.T) {
+	t.Parallel()
+	python := flaskPython(t)
+	m := &template{
+		server: "flask_server.py", program: []string{python, "index.py", "http"}, handler: "http_handler.py", as: "function/handler.py", contract: "openfaas-http",
+		env: []string{"HOSTNAME=pod-1"},
+	}
+	m.same(t, append(paths("GET", httpAnswers...), httpRequests...))
+}
+
+// §19: the body alone, as text or with RAW_BODY as bytes, and any return value of Flask.
+func TestOpenFaaS19PythonFlaskAnswersAsTheTemplate(t *testing.T) {
+	t.Parallel()
+	python := flaskPython(t)
+	for _, raw := range []string{"", "true"} {
+		var requests []templateRequest
+		for _, body := range []string{"str", "bytes", "dict", "list", "none", "iterator", "status", "all", "int", "status-code", "raise", "ü", "\xff\x00", ""} {
+			requests = append(requests, templateRequest{method: "POST", target: "/", body: body})
+		}
+		m := &template{
+			server: "flask_server.py", program: []string{python, "index.py", "flask"}, handler: "flask_handler.py", as: "function/handler.py",
+			contract: "openfaas-flask", env: []string{"RAW_BODY=" + raw},
+		}
+		m.same(t, append(requests, paths("PUT", "/")...))
+	}
+}
+
+// §19: a handler that imports Flask has all of it, in both templates.
+func TestOpenFaaS19PythonHandlersThatUseFlaskAnswerAsBehindIt(t *testing.T) {
+	t.Parallel()
+	python := flaskPython(t)
+	requests := append(paths("GET", "/seen?a=1&a=2", "/after", "/cookie", "/stream", "/abort", "/abort-text", "/abort-response", "/redirect", "/response",
+		"/response-status", "/file", "/large", "/raise", "/session", "/a%20b"),
+		templateRequest{"POST", "/seen", "a=1&b=2", []string{"Content-Type: application/x-www-form-urlencoded", "Cookie: a=b"}},
+		templateRequest{"POST", "/seen", `{"a": 1}`, []string{"Content-Type: application/json"}},
+		templateRequest{"GET", "/file", "", []string{"Range: bytes=2-4"}},
+		templateRequest{"HEAD", "/large", "", nil}, templateRequest{"HEAD", "/response", "", nil},
+		templateRequest{"OPTIONS", "/", "", nil}, templateRequest{"PROPFIND", "/", "", nil})
+	for _, style := range []string{"http", "flask"} {
+		m := &template{
+			server: "flask_server.py", program: []string{python, "index.py", style}, handler: "app_handler.py", as: "function/handler.py",
+			contract: "openfaas-" + style, env: []string{"FNPOD_WORKERS_INTERPRETER=" + python},
+		}
+		rows := requests
+		if style == "flask" {
+			rows = append(slices.Clip(rows), paths("GET", "/none")...)
+		}
+		m.same(t, rows)
+	}
+}
