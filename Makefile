@@ -32,7 +32,7 @@ build: ## the static binary, bin/fnpod
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
-	@scripts/need go gcc git python3 node curl wrk pgrep nginx haproxy flask waitress-serve
+	@scripts/need go gcc git python3 node ruby curl wrk pgrep nginx haproxy flask waitress-serve
 	@scripts/test $(TESTFLAGS)
 
 soak: ## faults, load and memory in full size, for about two hours; figures are printed

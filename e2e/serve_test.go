@@ -60,7 +60,7 @@ func TestNodeIsServedByWarmWorkers(t *testing.T) {
 }
 
 func TestExamplesAnswer(t *testing.T) {
-	for _, file := range []string{"../examples/python/handler.py", "../examples/node/handler.js"} {
+	for _, file := range []string{"../examples/python/handler.py", "../examples/node/handler.js", "../examples/ruby/handler.rb"} {
 		p := start(t, "serve", file)
 		_, body := p.get("/?name=pod")
 		require.Equal(t, "hello pod\n", body)

@@ -33,7 +33,7 @@ type language struct {
 }
 
 // languages are tried in order; the first with the file's extension is taken.
-func languages() []*language { return []*language{&python, &node} }
+func languages() []*language { return []*language{&python, &node, &ruby} }
 
 var python = language{
 	name:       "python",
@@ -53,6 +53,15 @@ var node = language{
 	own:       []string{"-e", "require('fs').writeSync(3, process.execPath)"},
 	wrapper:   wrapper.Node,
 	contracts: wrapper.NodeContracts(),
+}
+
+var ruby = language{
+	name:       "ruby",
+	extensions: []string{".rb"},
+	program:    "ruby",
+	own:        []string{"-e", "require 'rbconfig'; IO.for_fd(3).syswrite(RbConfig.ruby)"},
+	wrapper:    wrapper.Ruby,
+	contracts:  []string{wrapper.Native},
 }
 
 // ParseHandler reads FILE[:function]. The file must exist, be readable and have

@@ -17,7 +17,7 @@ import (
 func TestParseHandler(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	for _, name := range []string{"f.py", "f.mjs", "f.rb", "with:colon.py"} {
+	for _, name := range []string{"f.py", "f.mjs", "f.rb", "f.lua", "with:colon.py"} {
 		require.NoError(t, os.WriteFile(name, nil, 0o600))
 	}
 	require.NoError(t, os.Mkdir("d.py", 0o700))
@@ -30,7 +30,8 @@ func TestParseHandler(t *testing.T) {
 		{":f", "", "", "", "no file name"},
 		{"f.py:", "", "", "", "no function name after the colon"},
 		{"g.py", "", "", "", "no such file"},
-		{"f.rb", "", "", "", `unknown extension ".rb": allowed are .py, .js, .mjs, .cjs`},
+		{"f.rb", "f.rb", "", "ruby", ""},
+		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb`},
 		{"d.py", "", "", "", "not a regular file"},
 	} {
 		h, err := workers.ParseHandler(c.spec)
@@ -130,10 +131,29 @@ exports.handle = (req) => {
 };
 `
 
+const rubyFunction = `
+def handle(req)
+  case req.path
+  when '/echo' then return req.body
+  when '/raise' then raise KeyError, 'missing'
+  when '/unusable' then return 1
+  when '/stream' then return Enumerator.new { |out| req.query.to_i.times { out << 'x' * 1000 } }
+  when '/print'
+    puts 'on stdout'
+    warn 'on stderr'
+  when '/exit' then exit!(3)
+  when '/sleep' then sleep(req.query.to_f)
+  when '/pid' then return Process.pid.to_s
+  end
+  "#{req.method} #{req.headers['user-agent']} #{req.id}"
+end
+`
+
 func TestLanguages(t *testing.T) {
 	for _, c := range []struct{ name, file, source, exception string }{
 		{"python", "handler.py", pythonFunction, "KeyError"},
 		{"node", "handler.js", nodeFunction, "TypeError"},
+		{"ruby", "handler.rb", rubyFunction, "KeyError"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := function(t, c.file, c.source)
@@ -198,6 +218,8 @@ func TestBrokenFunctions(t *testing.T) {
 		{"empty.py", "\n", "handle"},
 		{"syntax.js", "exports.handle = (req => {\n", "SyntaxError"},
 		{"raises.mjs", "import 'nothing-like-this';\n", "nothing-like-this"},
+		{"syntax.rb", "def handle(req\n", "SyntaxError"},
+		{"raises.rb", "require 'nothing_like_this'\n", "nothing_like_this"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@
 //	python_later.py     the rest, compiled on first use
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
 //	node.js             the Node worker
+//	ruby.rb             the Ruby worker
 package wrapper
 
 import (
@@ -64,6 +65,20 @@ func Node(contract string) string {
 		return ""
 	}
 	return nodeCore
+}
+
+//go:embed ruby.rb
+var ruby string
+
+// Ruby returns the source of the Ruby worker, for Ruby 2.7 and later; empty for another contract than Native. Run it as
+// `ruby FILE`, where FILE may be a link in /proc; it needs nothing but Ruby's standard library.
+func Ruby(contract string) string { return onlyNative(ruby, contract) }
+
+func onlyNative(source, contract string) string {
+	if contract != Native {
+		return ""
+	}
+	return source
 }
 
 // beforeMain puts the part for a contract before the call, in the last line, that starts the worker.
