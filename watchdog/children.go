@@ -1,6 +1,9 @@
 package watchdog
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // children is the process's table of the children it started. There is one
 // because the kernel keeps one set of children per process.
@@ -15,11 +18,13 @@ type table struct {
 	gate sync.RWMutex
 
 	mu  sync.Mutex
-	own map[int]struct{} // guarded by mu
+	own map[int]string // guarded by mu: the mark of each
+
+	ended atomic.Uint64 // how many were collected
 }
 
-// start calls fork and registers the pid it returns.
-func (t *table) start(fork func() (int, error)) (int, error) {
+// start calls fork and registers the pid it returns, with the mark that its descendants carry.
+func (t *table) start(mark string, fork func() (int, error)) (int, error) {
 	t.gate.RLock()
 	defer t.gate.RUnlock()
 	pid, err := fork()
@@ -29,9 +34,9 @@ func (t *table) start(fork func() (int, error)) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.own == nil {
-		t.own = make(map[int]struct{})
+		t.own = make(map[int]string)
 	}
-	t.own[pid] = struct{}{}
+	t.own[pid] = mark
 	return pid, nil
 }
 
@@ -42,6 +47,7 @@ func (t *table) collect(pid int, reap func()) {
 	defer t.mu.Unlock()
 	reap()
 	delete(t.own, pid)
+	t.ended.Add(1)
 }
 
 // has reports whether pid is a child we started and have not collected.
@@ -50,4 +56,15 @@ func (t *table) has(pid int) bool {
 	defer t.mu.Unlock()
 	_, ok := t.own[pid]
 	return ok
+}
+
+// marks returns the marks of all children that were not collected.
+func (t *table) marks() map[string]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[string]bool, len(t.own))
+	for _, mark := range t.own {
+		all[mark] = true
+	}
+	return all
 }

@@ -64,10 +64,13 @@ func playFunction(role string, args []string) int {
 		}
 		_ = w.Flush()
 		fmt.Print("quiet")
-	case "leave": // leaves a process behind that holds our output, and one that left the group
+	case "leave": // leaves a process behind that holds our output, and one that left the group; with an argument it waits
 		spawnWith([]uintptr{0, 1, 2}, "wait-quietly", nil, false)
 		spawnWith([]uintptr{0, 1, 2}, "wait-quietly", nil, true)
 		fmt.Print("left")
+		if len(args) > 0 {
+			select {}
+		}
 	case "wait-quietly":
 		signal.Ignore(syscall.SIGTERM)
 		select {}

@@ -73,3 +73,15 @@ func TestTimeoutEndsTheGraceOfOutput(t *testing.T) {
 		require.Equal(t, "left", x.answer.String())
 	})
 }
+
+// Who is told to end has no time for output that somebody else holds open.
+func TestTimeoutLeavesNoGraceOfOutput(t *testing.T) {
+	subreaper(t)
+	both(t, func(t *testing.T, mode watchdog.ForkMode) {
+		c := function(t, mode, "leave", "and wait")
+		c.OutputGrace, c.Timeout, c.Grace = time.Hour, 500*time.Millisecond, 100*time.Millisecond
+		err := forks(t, c).Do(newExchange("GET /"))
+		require.ErrorIs(t, err, watchdog.ErrRunTimeout)
+		linger(t, err)
+	})
+}

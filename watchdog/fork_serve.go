@@ -54,6 +54,7 @@ type forked struct {
 	upload *bodyPipe
 	vars   Variables
 
+	told   bool // to end: then nobody waits for its output
 	exited bool
 	exit   Exit
 
@@ -89,7 +90,7 @@ func (r *forked) reset() {
 	r.interrupted.Store(false)
 	r.closing.Store(false)
 	r.x, r.proc, r.id, r.rest, r.upload = nil, nil, "", nil, nil
-	r.exited, r.exit = false, Exit{}
+	r.told, r.exited, r.exit = false, false, Exit{}
 	r.deadline, r.yieldAt, r.graceAt, r.settleAt = 0, 0, 0, 0
 	r.stdin = -1
 	r.held, r.begun = 0, false
@@ -151,7 +152,7 @@ func (r *forked) serve(x Exchange) error {
 		r.rest = append([]byte(nil), r.rest...) // the rest is the Exchange's
 	} else {
 		r.withhold()
-		r.proc.terminate()
+		r.terminate()
 	}
 	go r.linger(l.gone)
 	return l
@@ -164,6 +165,13 @@ func (r *forked) withhold() {
 	r.stdin, r.fds[onStdin].Fd = r.fds[onStdin].Fd, -1
 }
 
+// terminate starts the end of the process and its group.
+func (r *forked) terminate() {
+	r.told = true
+	r.graceAt = 0
+	r.proc.terminate()
+}
+
 // mayFinish reports that the process may run on although its request is given up.
 func (r *forked) mayFinish(err error) bool {
 	c := &r.f.cfg
@@ -174,7 +182,7 @@ func (r *forked) mayFinish(err error) bool {
 func (r *forked) linger(gone chan struct{}) {
 	for !r.done() {
 		if err := r.turn(); err != nil {
-			r.proc.terminate()
+			r.terminate()
 		}
 	}
 	r.end()
@@ -305,7 +313,7 @@ func (r *forked) look() {
 		r.exit = info.exit()
 	}
 	r.closeFile(onExit)
-	if r.fds[onStdout].Fd >= 0 {
+	if r.fds[onStdout].Fd >= 0 && !r.told {
 		r.graceAt = r.f.now() + int64(r.f.cfg.OutputGrace)
 		if r.deadline != 0 {
 			r.graceAt = min(r.graceAt, r.deadline)

@@ -155,7 +155,7 @@ func (r *forked) fork(env []string, mark string, files childFiles) error {
 		Files: files.list[:],
 		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
 	}
-	pid, err := children.start(func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
+	pid, err := children.start(mark, func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
 	if err != nil {
 		return err
 	}

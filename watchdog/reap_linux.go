@@ -40,7 +40,8 @@ func adopts() bool {
 	return err == nil && subreaper != 0
 }
 
-// Reaper collects orphans that were handed to us as process 1 or subreaper.
+// Reaper collects orphans that were handed to us as process 1 or subreaper, and
+// ends those that a process of ours left behind and nobody found in time.
 // It never touches a child that Start began; every child of the binary has to
 // begin there.
 type Reaper struct {
@@ -70,6 +71,7 @@ func (r *Reaper) Run(ctx context.Context) error {
 	defer pause.Stop()
 	signals := r.Signals
 	for {
+		ended := children.ended.Load()
 		more := r.reap()
 		pause.Reset(reapPause)
 		select {
@@ -77,7 +79,7 @@ func (r *Reaper) Run(ctx context.Context) error {
 			return nil
 		case <-pause.C:
 		}
-		if more {
+		if more || children.ended.Load() != ended {
 			continue
 		}
 		select {
@@ -98,6 +100,7 @@ func (r *Reaper) Run(ctx context.Context) error {
 func (r *Reaper) reap() bool {
 	children.gate.Lock()
 	defer children.gate.Unlock()
+	killStrays(r.Log)
 	for range reapBatch {
 		info, err := waitid(unix.P_ALL, 0, unix.WNOHANG|unix.WNOWAIT)
 		if err != nil || info.pid == 0 {

@@ -76,7 +76,7 @@ func (p *Process) fork(c Config) (int, error) {
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
 	}
-	pid, err := children.start(func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
+	pid, err := children.start(p.mark, func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
 	runtime.KeepAlive(c)
 	if err != nil {
 		if p.output != nil {

@@ -3,7 +3,10 @@ package watchdog
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
+	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +16,7 @@ import (
 // them, or hangs in the kernel, must not hold us for ever.
 const (
 	sweepRounds = 64
+	sweepDoubts = 8 // rounds for processes that show no environment: those that are in an exec
 	sweepWait   = time.Second
 )
 
@@ -25,7 +29,9 @@ const (
 // repeated until nobody is found.
 //
 // Not found are processes that were started with an emptied environment or
-// have overwritten it, and any when we are neither process 1 nor subreaper.
+// have overwritten it, and any when we are neither process 1 nor subreaper. The
+// kernel's list of children may leave one out while others end: that one is the
+// Reaper's.
 //
 // It runs while the process is a zombie that keeps the group's number ours.
 func (p *Process) sweep() {
@@ -33,53 +39,66 @@ func (p *Process) sweep() {
 		return
 	}
 	deadline := time.Now().Add(sweepWait)
+	doubts := 0
 	for range sweepRounds {
-		if !p.sweepOnce(deadline) || time.Now().After(deadline) {
+		found, doubt := p.sweepOnce(deadline)
+		if doubt && !found {
+			doubts++
+			runtime.Gosched()
+		}
+		if !found && (!doubt || doubts == sweepDoubts) || time.Now().After(deadline) {
 			return
 		}
 	}
 }
 
 // sweepOnce kills the descendants that are our children now, waits for their
-// end and reports whether there were any.
-func (p *Process) sweepOnce(deadline time.Time) bool {
+// end and reports whether there were any, or some that may be.
+func (p *Process) sweepOnce(deadline time.Time) (found, doubt bool) {
 	var fds []int
 	for _, pid := range adopted() {
 		if children.has(pid) {
 			continue
 		}
-		if fd := p.killDescendant(pid); fd >= 0 {
+		fd, unknown := p.killDescendant(pid)
+		if fd >= 0 {
 			fds = append(fds, fd)
 		}
+		doubt = doubt || unknown
 	}
 	for _, fd := range fds {
 		awaitDescendant(fd, deadline)
 		_ = unix.Close(fd) // only polled, never written
 	}
-	return len(fds) > 0
+	return len(fds) > 0, doubt
 }
 
 // killDescendant kills pid if it descends from p, and returns a pidfd of it,
-// else -1. The pidfd is opened first: should the number pass to another
+// else -1, and whether that is unknown. The pidfd is opened first: should the number pass to another
 // process meanwhile, the signal does not reach that one. A member of the group
 // that is dead already counts too: its children may have been handed to us
 // after we looked.
-func (p *Process) killDescendant(pid int) int {
+func (p *Process) killDescendant(pid int) (fd int, unknown bool) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return -1
+		return -1, false
 	}
 	s, err := readStat(pid)
 	inGroup := err == nil && s.group == p.pid
-	if err != nil || !inGroup && (s.dead() || !hasEnv(pid, p.mark)) ||
-		unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
+	marked := false
+	if err == nil && !inGroup && !s.dead() {
+		var mark string
+		mark, unknown = markOf(pid)
+		marked = mark == p.mark
+	}
+	if !inGroup && !marked || unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
 		_ = unix.Close(fd) // only polled, never written
-		return -1
+		return -1, unknown
 	}
 	if !inGroup {
 		p.log.Info("escaped process killed", "pid", pid, "started_by", p.pid)
 	}
-	return fd
+	return fd, false
 }
 
 // awaitDescendant waits for the end of a killed descendant and collects it.
@@ -98,16 +117,41 @@ func awaitDescendant(fd int, deadline time.Time) {
 	}
 }
 
-// hasEnv reports whether the process was started with the environment entry.
-func hasEnv(pid int, entry string) bool {
+// markOf returns the mark that the process was started with, "" if it has none. While it is in an exec it shows no
+// environment, and neither does one that was started without.
+func markOf(pid int) (mark string, unknown bool) {
 	b, err := os.ReadFile(procPath(pid, "environ"))
 	if err != nil {
-		return false
+		return "", false
 	}
 	for e := range bytes.SplitSeq(b, []byte{0}) {
-		if string(e) == entry {
-			return true
+		if bytes.HasPrefix(e, []byte(Mark+"=")) {
+			return string(e), false
 		}
 	}
-	return false
+	return "", len(b) == 0
+}
+
+// killStrays kills those orphans that a process of ours has left behind although it was collected. No start is between
+// fork and registration meanwhile, so every mark that may live is known.
+func killStrays(log *slog.Logger) {
+	var live map[string]bool
+	for _, pid := range adopted() {
+		if children.has(pid) {
+			continue
+		}
+		if live == nil {
+			live = children.marks()
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		mark, _ := markOf(pid)
+		if strings.HasPrefix(mark, Mark+"="+markPrefix()+"-") && !live[mark] &&
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil && log != nil {
+			log.Info("stray process killed", "pid", pid)
+		}
+		_ = unix.Close(fd) // never written
+	}
 }
