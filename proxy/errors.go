@@ -47,7 +47,7 @@ type Status struct {
 	RetryAfter bool // the client may come again: say when
 
 	// A platform may have its own words:
-	Text   string // the whole body; "" means the Label and a line end
+	Text   string // the whole body; "" means that of a Public error, or nothing
 	Fields string // fields instead of Content-Type and Fnpod-Error, each "Name: value\r\n"
 
 	text string
@@ -153,6 +153,8 @@ func (st *Status) body() string {
 	switch {
 	case st.Text != "":
 		return st.Text
+	case st.text != "" && st.Fields != "": // it is the platform's, to the last byte
+		return st.text
 	case st.text != "":
 		return st.text + "\n"
 	case st.Fields != "": // whose platform gives this status no words

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"time"
 
@@ -95,7 +96,8 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f, statuses: append(s.Statuses(), workerStatuses...)}
+	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f}
+	p.statuses = slices.Concat(s.Statuses(), forkStatuses, workerStatuses)
 	if c.workers != nil {
 		p.settings.Proxy.MaxBody = c.workers.Front.Proxy.MaxBody
 	}
@@ -158,13 +160,16 @@ func openFaaSFront(s *openfaas.Settings) *front {
 	f.Listen = address{network: "tcp", address: ":" + strconv.Itoa(s.Port)}
 	f.Admin = address{network: "tcp", address: ":" + strconv.Itoa(s.MetricsPort)}
 	f.Queue.Limit, f.Queue.Depth, f.Queue.MaxWait, f.Queue.Discipline = s.MaxInflight, 0, 0, queue.FIFO
+	if s.Forks() && (s.MaxInflight == 0 || s.MaxInflight > mostProcesses) {
+		f.Queue.Limit = mostProcesses
+	}
 	p := &f.Proxy
 	p.HeadBytes = 64<<10 - 1
 	p.HeadTimeout, p.IdleTimeout, p.BodyTimeout = orNever(s.ReadTimeout), orNever(s.ReadTimeout), orNever(s.ReadTimeout)
 	p.WriteTimeout = s.WriteTimeout
 	p.AnswerTimeout = 0
 	p.Timeout = s.WriteTimeout
-	if s.ExecTimeout > 0 {
+	if s.ExecTimeout > 0 && !s.Forks() { // who has a process per request looks at it itself
 		p.Timeout = min(s.ExecTimeout, s.WriteTimeout)
 	}
 	p.Forwarded, p.RequestIDs = "off", false
@@ -192,7 +197,7 @@ func (c *openFaaSCmd) function(inv *invocation, log *slog.Logger) (function, err
 	case openfaas.ModeStatic:
 		return &files{Static: openfaas.NewStatic(s.StaticPath), path: s.StaticPath}, nil
 	default:
-		return nil, fmt.Errorf("mode %q: is not there yet; use http", s.Mode)
+		return openFaaSFork(s, inv, log)
 	}
 }
 

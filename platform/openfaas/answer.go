@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
 )
@@ -14,16 +15,15 @@ import (
 // Who made an answer that is not the function's.
 const (
 	byWatchdog   = "X-Openfaas-Internal: of-watchdog\r\n"
-	byMiddleware = "Content-Type: text/plain\r\nX-Openfaas-Internal: faas-middleware\r\n"
+	byMiddleware = plainText + "X-Openfaas-Internal: faas-middleware\r\n"
+	plainText    = "Content-Type: text/plain\r\n"
 )
 
-// Statuses says how requests are refused. The queue-worker of OpenFaaS comes again after a 429.
+// Statuses says how requests are refused, and those answered that the function does not answer. The queue-worker of
+// OpenFaaS comes again after a 429.
 func (s *Settings) Statuses() []proxy.Status {
-	full := fmt.Sprintf("Concurrent request limit exceeded. Max concurrent requests: %d\n", s.MaxInflight)
-	return []proxy.Status{
-		{Err: queue.ErrFull, Code: 429, Label: "queue_full", Text: full, Fields: byMiddleware},
-		{Err: proxy.ErrTimeout, Code: 504, Label: "timeout", Fields: byWatchdog},
-		{Err: proxy.ErrAnswerTimeout, Code: 504, Label: "timeout", Fields: byWatchdog},
+	list := []proxy.Status{
+		{Code: 504, Label: "timeout", Fields: byWatchdog},
 		{Code: 500, Label: "connect", Fields: byWatchdog},
 		{Code: 500, Label: "early_close", Fields: byWatchdog},
 		{Code: 500, Label: "reset", Fields: byWatchdog},
@@ -31,13 +31,23 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Code: 500, Label: "worker_oom", Fields: byWatchdog},
 		{Code: 500, Label: "worker_protocol", Fields: byWatchdog},
 	}
+	if s.MaxInflight > 0 {
+		full := fmt.Sprintf("Concurrent request limit exceeded. Max concurrent requests: %d\n", s.MaxInflight)
+		list = append(list, proxy.Status{
+			Err: queue.ErrFull, Code: 429, Label: "queue_full", Reject: metrics.RejectQueueFull, Text: full, Fields: byMiddleware,
+		})
+	}
+	if s.Forks() {
+		list = append(list, s.forkStatuses()...)
+	}
+	return list
 }
 
-// Deadline reads X-Timeout as OpenFaaS does: a Go duration, which can only shorten exec_timeout. It implements
-// proxy.Hooks.Deadline.
+// Deadline reads X-Timeout as OpenFaaS does: a Go duration, which can only shorten exec_timeout, in http mode. It
+// implements proxy.Hooks.Deadline.
 func (s *Settings) Deadline(x *proxy.Exchange) (time.Duration, bool) {
 	v, ok := x.Field("X-Timeout")
-	if !ok {
+	if !ok || s.Mode != ModeHTTP {
 		return 0, false
 	}
 	d, err := time.ParseDuration(string(v))

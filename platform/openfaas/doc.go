@@ -6,6 +6,8 @@
 //	routes.go    /_/health and /_/ready, and the lock file that health checks look at
 //	answer.go    statuses and fields as clients and the queue-worker know them
 //	static.go    files instead of a function
+//	fork.go      a process per request, and what its failures tell the client
+//	variables.go what it finds in its environment
 //	metrics.go   the series that dashboards and autoscalers read
 //	log.go       lines as people grep them
 package openfaas

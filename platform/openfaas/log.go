@@ -78,10 +78,13 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 	if agent, _ := x.Field("User-Agent"); strings.HasPrefix(string(agent), "kube-probe") {
 		return
 	}
-	r := x.Request()
+	r, code := x.Request(), codeOf(o)
+	if s.Mode == ModeStreaming && code == http.StatusOK && !o.Whole {
+		code = http.StatusInternalServerError // who reads the log has no connection that was cut
+	}
 	b := time.Now().AppendFormat(nil, StampLayout)
 	b = fmt.Appendf(b, "%s %s - %d %s- ContentLength: %dB (%.4fs)",
-		clean(r.Method), clean(r.Target), o.Status, s.statusText(o.Status), o.Bytes, o.Took.Seconds())
+		clean(r.Method), clean(r.Target), code, s.statusText(code), o.Bytes, o.Took.Seconds())
 	if s.LogCallID {
 		id, ok := x.Field("X-Call-Id")
 		if !ok {

@@ -1,6 +1,7 @@
 package openfaas
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -48,12 +49,20 @@ func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.requests, m.duration, m.inFlight}
 }
 
-// Count counts a request. One whose client left before there was a status is a 499.
-func (m *Metrics) Count(method []byte, o proxy.Outcome) {
-	code, took := o.Status, o.Took
-	if code < 100 || code > 599 {
-		code = 499
+// clientGone is the code of a request whose client left before it was answered.
+const clientGone = 499
+
+// codeOf returns the status that the client was sent, unless it left.
+func codeOf(o proxy.Outcome) int {
+	if o.Status < 100 || o.Status > 599 || !o.Whole && errors.Is(o.Err, proxy.ErrClientGone) {
+		return clientGone
 	}
+	return o.Status
+}
+
+// Count counts a request.
+func (m *Metrics) Count(method []byte, o proxy.Outcome) {
+	code, took := codeOf(o), o.Took
 	i := methodOf(method)
 	c := m.cells[i][code].Load()
 	if c == nil {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
 )
 
 // Modes of of-watchdog.
@@ -33,7 +35,9 @@ type Settings struct {
 
 	ContentType  string
 	BufferBody   bool
-	MaxInflight  int // 0 means no limit
+	MaxInflight  int   // 0 means no limit
+	MaxBuffer    int64 // bytes of a body that is kept in memory; 0 means no limit
+	KillOnLeave  bool  // a process ends with its client; else it runs on, as long as it may
 	ReadyPath    string
 	StaticPath   string
 	LockFile     string // "" when there is none
@@ -55,6 +59,7 @@ const (
 	defaultPort    = 8080
 	metricsPort    = 8081
 	defaultLine    = 64 << 10
+	maxBuffer      = 256 << 20
 )
 
 // Prefix is what goes before every target of a request: the path of the upstream.
@@ -83,9 +88,11 @@ func Read(lookup func(name string) (string, bool)) (*Settings, error) {
 	if s.WriteTimeout == 0 {
 		r.fail("write_timeout %q: must be more than 0", r.raw("write_timeout"))
 	}
-	s.ContentType = r.setOr("content_type", "application/octet-stream")
+	s.ContentType = r.contentType("application/octet-stream")
 	s.BufferBody = r.flag("http_buffer_req_body") || r.flag("buffer_http")
 	s.MaxInflight = max(r.number("max_inflight"), 0)
+	s.MaxBuffer = r.bytes("max_buffer", maxBuffer)
+	s.KillOnLeave = r.flag("kill_on_disconnect")
 	s.ReadyPath = r.raw("ready_path")
 	s.StaticPath = r.setOr("static_path", "/home/app/public")
 	if s.Mode == ModeStatic && s.StaticPath == "" {
@@ -222,6 +229,27 @@ func (r *reader) number(name string) int {
 		return 0
 	}
 	return int(n)
+}
+
+// bytes reads a size, of which the original knows none: what is none is refused.
+func (r *reader) bytes(name string, otherwise int64) int64 {
+	text := r.raw(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 62)
+	if err != nil {
+		r.fail("%s %q: must be a number of bytes, 0 for no limit", name, text)
+	}
+	return int64(n)
+}
+
+func (r *reader) contentType(otherwise string) string {
+	text := r.setOr("content_type", otherwise)
+	if !http1.ValidValue([]byte(text)) {
+		r.fail("content_type %q: must be the value of a field", text)
+	}
+	return text
 }
 
 func (r *reader) lineBytes() int {

@@ -36,6 +36,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, &openfaas.Settings{
 		Process: []string{"cat"}, Mode: "streaming", Port: 8080, MetricsPort: 8081,
 		ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, ExecTimeout: 30 * time.Second, HealthInterval: 30 * time.Second,
+		MaxBuffer: 256 << 20,
 		ContentType: "application/octet-stream", StaticPath: "/home/app/public", LockFile: "/tmp/.lock", PrefixLogs: true, LogLineBytes: 65536,
 	}, s)
 }
