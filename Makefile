@@ -33,6 +33,7 @@ build: ## the static binary, bin/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
 	@scripts/need go gcc git python3 node ruby curl wrk pgrep nginx haproxy flask waitress-serve
+	@scripts/express
 	@scripts/test $(TESTFLAGS)
 
 soak: ## faults, load and memory in full size, for about two hours; figures are printed

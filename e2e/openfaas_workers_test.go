@@ -55,6 +55,16 @@ def handle(event, context):
     return {'statusCode': 201, 'body': event.body.decode() + event.headers.get('X-A', ''), 'headers': {'X-B': 'b'}}
 `
 
+const ofNodeHandler = `
+module.exports = (event, context) => {
+  if (event.path === '/throw') throw new Error('thrown');
+  if (event.path === '/reject') return Promise.reject(new Error('rejected'));
+  if (event.path === '/exit') process.exit(0);
+  if (event.path === '/uncaught') return new Promise(() => setImmediate(() => { throw new Error('uncaught'); }));
+  if (event.path === '/wait') return new Promise((go) => setTimeout(go, 2000));
+  return String(process.pid);
+};`
+
 // §19, §23: with one variable an image's handler runs in warm workers; routes, fields, limits and log stay those of of-watchdog.
 func TestOpenFaaS23HandlerOfATemplateInWarmWorkers(t *testing.T) {
 	t.Parallel()
@@ -84,22 +94,29 @@ func TestOpenFaaS23HandlerOfATemplateInWarmWorkers(t *testing.T) {
 // §23.5: what ends a worker takes no other request down, and each has one answer.
 func TestOpenFaaS23ACrashTakesNoOtherRequestDown(t *testing.T) {
 	t.Parallel()
-	p := ofWorkers(t, map[string]string{"function/handler.py": ofEventHandler}, "FNPOD_CONTRACT=openfaas-http").beginReady()
-	codes := map[string]int{"/wait?s=2": 201, "/exit": 500, "/die": 500, "/raise": 500, "/pid": 200}
-	var all sync.WaitGroup
-	for range 3 {
-		for path, want := range codes {
-			all.Go(func() {
-				code, _ := p.get(path)
-				if code != want {
-					t.Errorf("%s: %d", path, code)
-				}
-			})
+	for _, test := range []struct {
+		file, source string
+		codes        map[string]int
+	}{
+		{"function/handler.py", ofEventHandler, map[string]int{"/wait?s=2": 201, "/exit": 500, "/die": 500, "/raise": 500, "/pid": 200}},
+		{"function/handler.js", ofNodeHandler, map[string]int{"/wait": 200, "/exit": 500, "/uncaught": 500, "/throw": 500, "/reject": 200, "/pid": 200}},
+	} {
+		p := ofWorkers(t, map[string]string{test.file: test.source}, "FNPOD_CONTRACT=openfaas-http").beginReady()
+		var all sync.WaitGroup
+		for range 3 {
+			for path, want := range test.codes {
+				all.Go(func() {
+					code, _ := p.get(path)
+					if code != want {
+						t.Errorf("%s: %d", path, code)
+					}
+				})
+			}
 		}
+		all.Wait()
+		code, _ := p.get("/pid")
+		require.Equal(t, 200, code)
 	}
-	all.Wait()
-	code, _ := p.get("/pid")
-	require.Equal(t, 200, code)
 }
 
 // §23: where the handler is, and how it is called, is said or there.

@@ -26,7 +26,7 @@ func (w *worker) begin(x Exchange) error {
 	r := x.Request()
 	b := append(w.frames[:0], make([]byte, headerSize)...)
 	b = appendMeta(b, x, r, left)
-	if c.sending && r.HasLength && r.Length > 0 {
+	if r.HasLength {
 		b = append(b, "\x00content-length\x00"...)
 		b = strconv.AppendInt(b, r.Length, 10)
 	}

@@ -20,6 +20,7 @@ const NOTHING = Buffer.alloc(0);
 
 const calls = new Map(); // requests in flight, by id
 let settings;
+let contract = null; // makes a native handler of one that is called otherwise; the part for that comes before the last line
 let out;            // the answer pipe, once requests are served
 let rest = null;    // the beginning of a frame
 let leaving = null; // DRAIN, EXIT or EOF
@@ -594,7 +595,7 @@ function readSettings() {
   if (first > 1 || last < 1) die(`it speaks protocol 1, not ${env.PROTOCOL}`);
   settings = {
     in: input, out: output, lane, laneIn, laneOut, limit, handle: null,
-    file: env.HANDLER.slice(0, at), name: env.HANDLER.slice(at + 1),
+    file: env.HANDLER.slice(0, at), name: env.HANDLER.slice(at + 1), contract: env.CONTRACT,
   };
 }
 
@@ -658,9 +659,9 @@ async function main() {
   try {
     const module = await load(settings.file);
     const found = find(module, settings.file, settings.name);
-    settings.handle = found.handle;
+    settings.handle = contract ? contract(found.handle) : found.handle;
     label = found.label;
-    if (found.init && found.init !== found.handle) await found.init();
+    if (!contract && found.init && found.init !== found.handle) await found.init();
   } catch (err) {
     return initError(err);
   }

@@ -5,6 +5,7 @@
 //	python_later.py     the rest, compiled on first use
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
 //	node.js             the Node worker
+//	node_openfaas.js    as python_openfaas.py
 //	ruby.rb             the Ruby worker
 package wrapper
 
@@ -18,9 +19,9 @@ import (
 // Contracts by which a handler can be called.
 const (
 	Native          = "native"
-	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context)
-	OpenFaaSFlask   = "openfaas-flask"   // handle(body)
-	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints
+	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback
+	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
+	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback
 )
 
 //go:embed python.py
@@ -34,6 +35,9 @@ var pythonOpenFaaS string
 
 //go:embed node.js
 var nodeCore string
+
+//go:embed node_openfaas.js
+var nodeOpenFaaS string
 
 // PythonContracts are the contracts of Python workers.
 func PythonContracts() []string {
@@ -56,13 +60,16 @@ func Python(contract string) string {
 }
 
 // NodeContracts are the contracts of Node workers.
-func NodeContracts() []string { return []string{Native} }
+func NodeContracts() []string { return []string{Native, OpenFaaSHTTP, OpenFaaSClassic} }
 
 // Node returns the source of the Node worker for a contract, for Node 16 and later; empty if there is none. Run it as
 // `node --preserve-symlinks-main FILE`, where FILE may be a link in /proc, or as `node -e SOURCE`; it needs nothing but Node.
 func Node(contract string) string {
 	if !slices.Contains(NodeContracts(), contract) {
 		return ""
+	}
+	if contract != Native {
+		return beforeMain(nodeCore, nodeOpenFaaS, "\nmain();\n")
 	}
 	return nodeCore
 }
