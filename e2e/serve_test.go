@@ -60,14 +60,17 @@ func TestNodeIsServedByWarmWorkers(t *testing.T) {
 }
 
 func TestExamplesAnswer(t *testing.T) {
-	for _, file := range []string{"../examples/python/handler.py", "../examples/node/handler.js", "../examples/ruby/handler.rb"} {
-		p := start(t, "serve", file)
-		_, body := p.get("/?name=pod")
-		require.Equal(t, "hello pod\n", body)
-		_, body = p.do("PUT", "/", []byte("abc"))
-		require.Contains(t, body, "ba7816bf8f01cfea")
-		_, body = p.get("/stream")
-		require.Equal(t, "part 0\npart 1\npart 2\npart 3\npart 4\n", body)
+	for _, file := range []string{"python/handler.py", "node/handler.js", "ruby/handler.rb", "php/handler.php"} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, "serve", "../examples/"+file)
+			_, body := p.get("/?name=pod")
+			require.Equal(t, "hello pod\n", body)
+			_, body = p.do("PUT", "/", []byte("abc"))
+			require.Contains(t, body, "ba7816bf8f01cfea")
+			_, body = p.get("/stream")
+			require.Equal(t, "part 0\npart 1\npart 2\npart 3\npart 4\n", body)
+		})
 	}
 }
 

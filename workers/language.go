@@ -33,7 +33,7 @@ type language struct {
 }
 
 // languages are tried in order; the first with the file's extension is taken.
-func languages() []*language { return []*language{&python, &node, &ruby} }
+func languages() []*language { return []*language{&python, &node, &ruby, &php} }
 
 var python = language{
 	name:       "python",
@@ -61,6 +61,15 @@ var ruby = language{
 	program:    "ruby",
 	own:        []string{"-e", "require 'rbconfig'; IO.for_fd(3).syswrite(RbConfig.ruby)"},
 	wrapper:    wrapper.Ruby,
+	contracts:  []string{wrapper.Native},
+}
+
+var php = language{
+	name:       "php",
+	extensions: []string{".php"},
+	program:    "php",
+	own:        []string{"-r", "fwrite(fopen('php://fd/3', 'wb'), PHP_BINARY);"},
+	wrapper:    wrapper.PHP,
 	contracts:  []string{wrapper.Native},
 }
 

@@ -31,7 +31,7 @@ func TestParseHandler(t *testing.T) {
 		{"f.py:", "", "", "", "no function name after the colon"},
 		{"g.py", "", "", "", "no such file"},
 		{"f.rb", "f.rb", "", "ruby", ""},
-		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb`},
+		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php`},
 		{"d.py", "", "", "", "not a regular file"},
 	} {
 		h, err := workers.ParseHandler(c.spec)
@@ -149,11 +149,28 @@ def handle(req)
 end
 `
 
+const phpFunction = `<?php
+function handle($req) {
+  switch ($req->path) {
+    case '/echo': return $req->body;
+    case '/raise': throw new LogicException('missing');
+    case '/unusable': return 1;
+    case '/stream': return (function () use ($req) { for ($i = 0; $i < $req->query; $i++) yield str_repeat('x', 1000); })();
+    case '/print': echo "on stdout\n"; fwrite(STDERR, "on stderr\n"); break;
+    case '/exit': posix_kill(getmypid(), 9);
+    case '/sleep': usleep((int) (1e6 * $req->query)); break;
+    case '/pid': return (string) getmypid();
+  }
+  return "$req->method {$req->headers['user-agent']} $req->id";
+}
+`
+
 func TestLanguages(t *testing.T) {
 	for _, c := range []struct{ name, file, source, exception string }{
 		{"python", "handler.py", pythonFunction, "KeyError"},
 		{"node", "handler.js", nodeFunction, "TypeError"},
 		{"ruby", "handler.rb", rubyFunction, "KeyError"},
+		{"php", "handler.php", phpFunction, "LogicException"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := function(t, c.file, c.source)
@@ -220,6 +237,8 @@ func TestBrokenFunctions(t *testing.T) {
 		{"raises.mjs", "import 'nothing-like-this';\n", "nothing-like-this"},
 		{"syntax.rb", "def handle(req\n", "SyntaxError"},
 		{"raises.rb", "require 'nothing_like_this'\n", "nothing_like_this"},
+		{"syntax.php", "<?php function handle($req {\n", "ParseError"},
+		{"raises.php", "<?php nothing_like_this();\n", "nothing_like_this"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()

@@ -27,10 +27,11 @@ type native struct {
 	// exits is what /exit becomes: an error after which the worker goes on, or leaves with BYE.
 	exits    string
 	exitEnds bool
+	inherits int // of descriptors 4 to 6, what a program gets that the handler starts
 }
 
 // natives are the languages under test, those alone whose interpreter is here.
-func natives() []native { return []native{ruby} }
+func natives() []native { return []native{ruby, php} }
 
 func eachNative(t *testing.T, test func(t *testing.T, l native)) {
 	t.Helper()
@@ -410,7 +411,7 @@ func TestNativeHidesItsSettingsAndPipesFromTheHandler(t *testing.T) {
 		w := start(t, l.language, l.routes, options{lane: 1 << 20})
 		a := w.ask(path(1, "/hidden"))
 		require.Equalf(t, byte(tResponse), a.kind, "%s %s", a.meta, a.body)
-		require.Equal(t, "own: 0, of a program: 0, descriptors: 0", strings.TrimSpace(string(a.body)))
+		require.Equal(t, fmt.Sprintf("own: 0, of a program: 0, descriptors: %d", l.inherits), strings.TrimSpace(string(a.body)))
 		w.send(frame{kind: tDrain})
 		require.Equal(t, byte(tBye), w.read().kind)
 	})

@@ -360,8 +360,8 @@ module Fnpod
     end
 
     def pong
-      pages = File.read('/proc/self/statm').split[1].to_i
-      say(PONG, 0, 'rss', (pages * 4096).to_s, 'in_flight', @answering ? '1' : '0')
+      kib = File.read('/proc/self/status')[/^VmRSS:\s+(\d+)/, 1].to_i
+      say(PONG, 0, 'rss', (kib * 1024).to_s, 'in_flight', @answering ? '1' : '0')
     end
 
     def from_lane(size)

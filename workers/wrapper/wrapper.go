@@ -7,6 +7,7 @@
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
 //	ruby.rb             the Ruby worker
+//	php.php             the PHP worker
 package wrapper
 
 import (
@@ -80,6 +81,13 @@ var ruby string
 // Ruby returns the source of the Ruby worker, for Ruby 2.7 and later; empty for another contract than Native. Run it as
 // `ruby FILE`, where FILE may be a link in /proc; it needs nothing but Ruby's standard library.
 func Ruby(contract string) string { return onlyNative(ruby, contract) }
+
+//go:embed php.php
+var php string
+
+// PHP returns the source of the PHP worker, for PHP 7.4 and later; empty for another contract than Native. Run it as
+// `php FILE`, where FILE may be a link in /proc; it needs no extension.
+func PHP(contract string) string { return onlyNative(php, contract) }
 
 func onlyNative(source, contract string) string {
 	if contract != Native {
