@@ -101,6 +101,7 @@ func (s *Server) inOwnWords(st Status) Status {
 	for i := range s.statuses {
 		if o := &s.statuses[i]; o.Err == nil && o.Label == st.Label {
 			st.Code, st.Text, st.Fields = o.Code, o.Text, o.Fields
+			break
 		}
 	}
 	return st

@@ -25,8 +25,8 @@ type openFaaSCmd struct {
 	workers  *serveCmd // nil: the function is what the settings say
 }
 
-// newOpenFaaS reads the environment. Arguments are those of the original.
-func newOpenFaaS(inv *invocation, args []string) (runner, error) {
+// newOpenFaaS reads the environment, as of-watchdog does or the classic watchdog. Arguments are those of the originals.
+func newOpenFaaS(inv *invocation, args []string, classic bool) (runner, error) {
 	if len(args) > 0 {
 		switch args[0] {
 		case "-version", "--version":
@@ -45,7 +45,11 @@ func newOpenFaaS(inv *invocation, args []string) (runner, error) {
 	if workers != nil {
 		lookup = inv.env.inHTTPMode
 	}
-	s, err := openfaas.Read(lookup)
+	read := openfaas.Read
+	if classic && workers == nil {
+		read = openfaas.ReadClassic
+	}
+	s, err := read(lookup)
 	if err != nil {
 		return nil, fmt.Errorf("error loading config: %w", err)
 	}
@@ -102,22 +106,23 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		p.settings.Proxy.MaxBody = c.workers.Front.Proxy.MaxBody
 	}
 	lock := &openfaas.Lock{Path: s.LockFile}
+	routes := &openfaas.Routes{
+		Settings: s, Lock: lock,
+		Ready: func() bool { return f.Ready() == nil },
+		Full: func() bool {
+			st := p.queue.Stats()
+			return st.Limit > 0 && st.Executing >= st.Limit
+		},
+	}
 	var series *openfaas.Metrics
 	p.platform = platform{
 		hooks: proxy.Hooks{
-			Own: (&openfaas.Routes{
-				Settings: s, Lock: lock,
-				Ready: func() bool { return f.Ready() == nil },
-				Full: func() bool {
-					st := p.queue.Stats()
-					return st.Limit > 0 && st.Executing >= st.Limit
-				},
-			}).Own,
+			Own:      routes.Own,
 			Deadline: s.Deadline,
-			Fields:   s.Fields,
+			Fields:   c.fields(p.lines),
 			Sniffs:   true,
 			Ended: func(x *proxy.Exchange, o proxy.Outcome) {
-				if o.Own || x.Bypassed() {
+				if x.Bypassed() || o.Own && routes.Route(x) {
 					return
 				}
 				series.Count(x.Request().Method, o)
@@ -139,6 +144,18 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		},
 	}
 	return openFaaSExit(functionStarted(p.run(ctx), log), log)
+}
+
+// fields is the last look at a head, which may be printed.
+func (c *openFaaSCmd) fields(stdout io.Writer) func(x *proxy.Exchange, head, body []byte) []byte {
+	if s := c.settings; s.Classic != nil && s.Classic.DebugHeaders {
+		return func(x *proxy.Exchange, head, body []byte) []byte {
+			head = s.Fields(x, head, body)
+			openfaas.PrintAnswer(stdout, head)
+			return head
+		}
+	}
+	return c.settings.Fields
 }
 
 // openFaaSExit makes every end of the function ours with exit code 1, as kubelet is used to, and a drain good whatever
@@ -166,14 +183,14 @@ func openFaaSFront(s *openfaas.Settings) *front {
 	p := &f.Proxy
 	p.HeadBytes = 64<<10 - 1
 	p.HeadTimeout, p.IdleTimeout, p.BodyTimeout = orNever(s.ReadTimeout), orNever(s.ReadTimeout), orNever(s.ReadTimeout)
-	p.WriteTimeout = s.WriteTimeout
+	p.WriteTimeout = orNever(s.WriteTimeout)
 	p.AnswerTimeout = 0
 	p.Timeout = s.WriteTimeout
 	if s.ExecTimeout > 0 && !s.Forks() { // who has a process per request looks at it itself
 		p.Timeout = min(s.ExecTimeout, s.WriteTimeout)
 	}
 	p.Forwarded, p.RequestIDs = "off", false
-	p.DrainDelay, p.DrainTimeout = s.HealthInterval, s.WriteTimeout
+	p.DrainDelay, p.DrainTimeout = s.HealthInterval, orNever(s.WriteTimeout)
 	return &f
 }
 
@@ -193,12 +210,31 @@ func (c *openFaaSCmd) function(inv *invocation, log *slog.Logger) (function, err
 	}
 	switch s.Mode {
 	case openfaas.ModeHTTP:
-		return openFaaSProcess(s, inv, log)
+		f, err := openFaaSProcess(s, inv, log)
+		if err != nil || !s.BufferBody {
+			return f, err
+		}
+		return &holding{f, s.MaxBuffer}, nil
 	case openfaas.ModeStatic:
 		return &files{Static: openfaas.NewStatic(s.StaticPath), path: s.StaticPath}, nil
 	default:
 		return openFaaSFork(s, inv, log)
 	}
+}
+
+// holding is a process that gets every body whole and with its length.
+type holding struct {
+	*processFunction
+
+	most int64 // bytes
+}
+
+// Do implements proxy.Backend.
+func (h *holding) Do(x *proxy.Exchange) error {
+	if err := x.HoldBody(h.most); err != nil {
+		return err
+	}
+	return h.processFunction.Do(x)
 }
 
 // files is a function that is a folder.

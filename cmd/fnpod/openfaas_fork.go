@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"io"
 	"log/slog"
 	"os/exec"
 	"strings"
@@ -16,7 +18,9 @@ type perRequest struct {
 	*forkFunction
 
 	settings *openfaas.Settings
-	missing  error // the command was not found; the original, too, starts all the same
+	missing  error     // the command was not found; the originals, too, start all the same
+	stdout   io.Writer // of ours, for what the classic watchdog prints
+	log      *slog.Logger
 }
 
 // openFaaSFork finds the command. A name with a slash is looked for when a request needs it.
@@ -39,13 +43,47 @@ func openFaaSFork(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*per
 	if err != nil {
 		return nil, err
 	}
-	return &perRequest{&forkFunction{Fork: fork, mode: s.Mode, path: path}, s, missing}, nil
+	return &perRequest{&forkFunction{Fork: fork, mode: s.Mode, path: path}, s, missing, inv.lines(log), log}, nil
 }
 
 // Do implements proxy.Backend.
 func (f *perRequest) Do(x *proxy.Exchange) error {
-	if f.missing != nil {
-		return f.settings.Failed(f.missing)
+	err := f.missing
+	switch c := f.settings.Classic; {
+	case c != nil:
+		err = f.classic(c, x)
+	case err == nil:
+		err = f.Fork.Do(x)
 	}
-	return f.settings.Failed(f.forkFunction.Do(x))
+	return f.settings.Failed(err)
+}
+
+// classic runs a request as the classic watchdog does.
+func (f *perRequest) classic(c *openfaas.Classic, x *proxy.Exchange) error {
+	if c.DebugHeaders {
+		openfaas.PrintRequest(f.stdout, x)
+	}
+	f.log.Info("Forking fprocess.")
+	if f.missing != nil {
+		return f.missing
+	}
+	var exchange watchdog.Exchange = x
+	if c.Marshal {
+		if err := x.HoldBody(f.settings.MaxBuffer); err != nil {
+			return err
+		}
+		marshalled, err := openfaas.Marshal(x)
+		if err != nil {
+			return err
+		}
+		exchange = marshalled
+	}
+	if !c.WriteDebug {
+		return f.Fork.Do(exchange)
+	}
+	err := f.Fork.Do(&openfaas.Printed{Exchange: exchange, To: f.stdout})
+	if failed, ok := errors.AsType[*watchdog.FailedError](err); ok {
+		f.log.Info("the function failed", "err", failed, "output", string(failed.Output[:min(len(failed.Output), watchdog.MaxLine)]))
+	}
+	return err
 }

@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fnpod/fnpod/platform/openfaas"
 )
 
 // Platforms that a pod can be of, besides our own.
 const (
-	platformNative   = "native"
-	platformOpenFaaS = "openfaas"
+	platformNative          = "native"
+	platformOpenFaaS        = "openfaas"
+	platformOpenFaaSClassic = "openfaas-classic"
 )
 
-var platforms = []string{platformNative, platformOpenFaaS}
+var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic}
 
 // asPlatform returns what runs when the platform decides, and not a command of ours: the variable FNPOD_PLATFORM, else
 // the name we were called by, else, without any arguments, the environment.
@@ -21,7 +24,7 @@ func (inv *invocation) asPlatform(args []string) (runner, error) {
 	if err != nil || name == platformNative {
 		return nil, err
 	}
-	return newOpenFaaS(inv, args)
+	return newOpenFaaS(inv, args, name == platformOpenFaaSClassic)
 }
 
 func (inv *invocation) platformOf(bare bool) (string, error) {
@@ -32,14 +35,22 @@ func (inv *invocation) platformOf(bare bool) (string, error) {
 		return name, nil
 	}
 	if inv.name == "fwatchdog" {
-		return platformOpenFaaS, nil
+		return inv.whichOpenFaaS(), nil
 	}
 	if bare {
 		for _, name := range []string{"fprocess", "function_process", "mode", "upstream_url", "http_upstream_url"} {
 			if _, ok := inv.env.lookup(name); ok {
-				return platformOpenFaaS, nil
+				return inv.whichOpenFaaS(), nil
 			}
 		}
 	}
 	return platformNative, nil
+}
+
+// whichOpenFaaS tells the two watchdogs apart, which are installed under the same name.
+func (inv *invocation) whichOpenFaaS() string {
+	if openfaas.IsClassic(inv.env.lookup) {
+		return platformOpenFaaSClassic
+	}
+	return platformOpenFaaS
 }

@@ -22,7 +22,11 @@ const (
 // Statuses says how requests are refused, and those answered that the function does not answer. The queue-worker of
 // OpenFaaS comes again after a 429.
 func (s *Settings) Statuses() []proxy.Status {
-	list := []proxy.Status{
+	var list []proxy.Status
+	if s.Forks() { // the first of a label counts
+		list = s.forkStatuses()
+	}
+	list = append(list, []proxy.Status{
 		{Code: 504, Label: "timeout", Fields: byWatchdog},
 		{Code: 500, Label: "connect", Fields: byWatchdog},
 		{Code: 500, Label: "early_close", Fields: byWatchdog},
@@ -30,15 +34,12 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Code: 500, Label: "worker_exit", Fields: byWatchdog},
 		{Code: 500, Label: "worker_oom", Fields: byWatchdog},
 		{Code: 500, Label: "worker_protocol", Fields: byWatchdog},
-	}
+	}...)
 	if s.MaxInflight > 0 {
 		full := fmt.Sprintf("Concurrent request limit exceeded. Max concurrent requests: %d\n", s.MaxInflight)
 		list = append(list, proxy.Status{
 			Err: queue.ErrFull, Code: 429, Label: "queue_full", Reject: metrics.RejectQueueFull, Text: full, Fields: byMiddleware,
 		})
-	}
-	if s.Forks() {
-		list = append(list, s.forkStatuses()...)
 	}
 	return list
 }
@@ -62,13 +63,25 @@ func (s *Settings) Fields(x *proxy.Exchange, head []byte, body []byte) []byte {
 	if len(body) > 0 && x.Answered() {
 		head = typed(head, body)
 	}
-	if s.Mode == ModeStreaming || s.Mode == ModeStatic || x.Ran() == 0 || streams(x) {
+	if x.Ran() == 0 || !s.timed(x) {
 		return head
 	}
 	head = without(head, "X-Duration-Seconds")
 	head = append(head, "X-Duration-Seconds: "...)
 	head = strconv.AppendFloat(head, x.Ran().Seconds(), 'f', 6, 64)
 	return append(head, '\r', '\n')
+}
+
+// timed reports an answer that tells its duration.
+func (s *Settings) timed(x *proxy.Exchange) bool {
+	switch s.Mode {
+	case ModeHTTP:
+		return !streams(x)
+	case ModeClassic:
+		return x.Answered()
+	default:
+		return s.Mode == ModeSerializing
+	}
 }
 
 // typed gives an answer without a type the one that its body looks like.

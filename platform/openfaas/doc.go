@@ -1,4 +1,4 @@
-// Package openfaas makes fnpod a drop-in replacement for of-watchdog: the same
+// Package openfaas makes fnpod a drop-in replacement for of-watchdog and the classic watchdog: the same
 // environment, routes, status codes, fields, series and log lines, over the same core as
 // every other platform.
 //
@@ -8,6 +8,7 @@
 //	static.go    files instead of a function
 //	fork.go      a process per request, and what its failures tell the client
 //	variables.go what it finds in its environment
+//	classic.go   what the classic watchdog does otherwise
 //	metrics.go   the series that dashboards and autoscalers read
 //	log.go       lines as people grep them
 package openfaas

@@ -3,9 +3,11 @@ package openfaas
 import (
 	"cmp"
 	"errors"
+	"net/http"
 	"syscall"
 	"time"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/watchdog"
 )
@@ -19,12 +21,14 @@ const (
 )
 
 // Forks reports a mode that starts a process for each request.
-func (s *Settings) Forks() bool { return s.Mode == ModeStreaming || s.Mode == ModeSerializing }
+func (s *Settings) Forks() bool {
+	return s.Mode == ModeStreaming || s.Mode == ModeSerializing || s.Mode == ModeClassic
+}
 
 // Fork says how the process of a request runs. The caller adds what is of the machine: path, environment, log.
 func (s *Settings) Fork() watchdog.ForkConfig {
 	c := watchdog.DefaultForkConfig()
-	if s.Mode == ModeSerializing {
+	if s.Mode != ModeStreaming {
 		c.Mode = watchdog.Serializing
 	}
 	c.Args = s.Process
@@ -37,11 +41,17 @@ func (s *Settings) Fork() watchdog.ForkConfig {
 	c.ClientGone, c.Finish = proxy.ErrClientGone, !s.KillOnLeave
 	c.Credentials, c.Variables, c.MaxVariables = true, s.Variables, mostVariables
 	c.OutputRate = -1
+	if s.Classic != nil {
+		c.Fields, c.Combined, c.FailedOutput = s.classicFields, s.Classic.CombineOutput, true
+	}
 	return c
 }
 
 // forkStatuses says how those are answered whose process did not. Its own words are in failure.
 func (s *Settings) forkStatuses() []proxy.Status {
+	if s.Classic != nil {
+		return s.classicStatuses()
+	}
 	fields := plainText
 	if s.Mode == ModeSerializing {
 		fields = "Content-Type: " + s.ContentType + "\r\n" // also of an error, as the original has it
@@ -49,7 +59,14 @@ func (s *Settings) forkStatuses() []proxy.Status {
 	return []proxy.Status{
 		{Code: 500, Label: "function_error", Fields: fields},
 		{Code: 500, Label: "not_started", Fields: fields},
-		{Code: 507, Label: "body_size", Text: "output is larger than max_buffer\n", Fields: plainText + byWatchdog},
+		outputTooLarge(plainText + byWatchdog),
+	}
+}
+
+func outputTooLarge(fields string) proxy.Status {
+	return proxy.Status{
+		Err: watchdog.ErrOutputSize, Code: http.StatusInsufficientStorage, Label: "body_size", Upstream: metrics.UpstreamBodySize,
+		Text: "output is larger than max_buffer\n", Fields: fields,
 	}
 }
 
@@ -60,12 +77,17 @@ func (s *Settings) answerFields(x watchdog.Exchange) error {
 
 // Failed turns an error of a process into what the client reads, and leaves other errors alone.
 func (s *Settings) Failed(err error) error {
-	switch {
-	case errors.Is(err, watchdog.ErrFailed), errors.Is(err, watchdog.ErrNotStarted):
-		return &failure{err, s.reason(err)}
-	default:
+	if !errors.Is(err, watchdog.ErrFailed) && !errors.Is(err, watchdog.ErrNotStarted) {
 		return err
 	}
+	text := s.reason(err)
+	if s.Classic != nil {
+		text += "\n"
+		if failed, ok := errors.AsType[*watchdog.FailedError](err); ok {
+			text += string(failed.Output)
+		}
+	}
+	return &failure{err, text}
 }
 
 // failure is an error with the text that its client gets.

@@ -78,6 +78,15 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 	if agent, _ := x.Field("User-Agent"); strings.HasPrefix(string(agent), "kube-probe") {
 		return
 	}
+	if s.Classic != nil {
+		s.logClassic(w, x, o)
+		return
+	}
+	s.logLine(w, x, o)
+}
+
+// logLine writes the line of a request as of-watchdog does.
+func (s *Settings) logLine(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 	r, code := x.Request(), codeOf(o)
 	if s.Mode == ModeStreaming && code == http.StatusOK && !o.Whole {
 		code = http.StatusInternalServerError // who reads the log has no connection that was cut

@@ -53,6 +53,11 @@ func (l *Lock) Exists() bool {
 	return err == nil
 }
 
+const (
+	healthRoute = "/_/health"
+	readyRoute  = "/_/ready" // the function's own for the classic watchdog
+)
+
 // Routes answers the watchdog's own routes.
 type Routes struct {
 	Settings *Settings
@@ -63,14 +68,23 @@ type Routes struct {
 
 // Own implements proxy.Hooks.Own.
 func (r *Routes) Own(x *proxy.Exchange) bool {
-	switch path(x) {
-	case "/_/health":
+	classic := r.Settings.Classic
+	switch p := path(x); {
+	case p == healthRoute:
 		return r.health(x)
-	case "/_/ready":
+	case p == readyRoute && classic == nil:
 		return r.ready(x)
+	case classic != nil && !classic.answers(x.Request().Method):
+		return respond(x, 405, "")
 	default:
 		return false
 	}
+}
+
+// Route reports a request for one of the watchdog's own routes, which are neither counted nor logged.
+func (r *Routes) Route(x *proxy.Exchange) bool {
+	p := path(x)
+	return p == healthRoute || p == readyRoute && r.Settings.Classic == nil
 }
 
 // path is the target without its query.

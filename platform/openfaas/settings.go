@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +17,7 @@ const (
 	ModeStreaming   = "streaming"
 	ModeSerializing = "serializing"
 	ModeStatic      = "static"
+	ModeClassic     = "classic" // of the classic watchdog, which has no other
 )
 
 // Settings are what the environment says.
@@ -29,7 +29,7 @@ type Settings struct {
 	MetricsPort int
 
 	ReadTimeout    time.Duration // 0 means no limit
-	WriteTimeout   time.Duration // more than 0
+	WriteTimeout   time.Duration // more than 0, or, in ModeClassic, 0 for no limit
 	ExecTimeout    time.Duration // 0 means no limit
 	HealthInterval time.Duration // how long to serve after SIGTERM while unhealthy
 
@@ -43,7 +43,8 @@ type Settings struct {
 	LockFile     string // "" when there is none
 	PrefixLogs   bool
 	LogCallID    bool
-	LogLineBytes int // longest line of the function; -1 means no limit
+	LogLineBytes int      // longest line of the function; -1 means no limit
+	Classic      *Classic // in ModeClassic alone
 
 	Warnings []Warning
 }
@@ -99,7 +100,7 @@ func Read(lookup func(name string) (string, bool)) (*Settings, error) {
 		r.fail("static_path %q: must be a directory", "")
 	}
 	if !r.flag("suppress_lock") {
-		s.LockFile = filepath.Join(r.text("TMPDIR", "/tmp"), ".lock")
+		s.LockFile = r.lockFile()
 	}
 	s.PrefixLogs = r.loose("prefix_logs", true)
 	s.LogCallID = r.loose("log_callid", false) || r.loose("log_call_id", false)

@@ -36,7 +36,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, &openfaas.Settings{
 		Process: []string{"cat"}, Mode: "streaming", Port: 8080, MetricsPort: 8081,
 		ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, ExecTimeout: 30 * time.Second, HealthInterval: 30 * time.Second,
-		MaxBuffer: 256 << 20,
+		MaxBuffer:   256 << 20,
 		ContentType: "application/octet-stream", StaticPath: "/home/app/public", LockFile: "/tmp/.lock", PrefixLogs: true, LogLineBytes: 65536,
 	}, s)
 }
@@ -123,4 +123,46 @@ func TestStaticNeedsNoProcess(t *testing.T) {
 	s, err := read("mode=static")
 	require.NoError(t, err)
 	require.Empty(t, s.Process)
+}
+
+func classic(t *testing.T, environ ...string) *openfaas.Settings {
+	t.Helper()
+	env := map[string]string{"fprocess": "cat"}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	s, err := openfaas.ReadClassic(func(name string) (string, bool) {
+		v, ok := env[name]
+		return v, ok
+	})
+	require.NoError(t, err)
+	return s
+}
+
+// §17: the defaults of the classic watchdog, which has no limit of time.
+func TestClassicDefaults(t *testing.T) {
+	require.Equal(t, &openfaas.Settings{
+		Process: []string{"cat"}, Mode: "classic", Port: 8080, MetricsPort: 8081,
+		ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, HealthInterval: 30 * time.Second, MaxBuffer: 256 << 20,
+		LockFile: "/tmp/.lock", PrefixLogs: true, LogLineBytes: 65536, Classic: &openfaas.Classic{CombineOutput: true, CGI: true},
+	}, classic(t))
+}
+
+// §17: true is the one word for yes; an empty text is the default; numbers are the default when they are none.
+func TestClassicWordsAndNumbers(t *testing.T) {
+	for text, want := range map[string]bool{"true": true, "": true, "1": false, "True": false, "yes": false, "false": false} {
+		s := classic(t, "cgi_headers="+text, "combine_output="+text)
+		require.Equal(t, want, s.Classic.CGI, text)
+		require.Equal(t, want, s.Classic.CombineOutput, text)
+		require.Equal(t, want && text != "", classic(t, "marshal_request="+text).Classic.Marshal, text)
+		require.Equal(t, want && text != "", classic(t, "suppress_lock="+text).LockFile == "", text)
+	}
+	for text, want := range map[string]int{"9000": 9000, "abc": 8080, "-1": 8080, "": 8080} {
+		require.Equal(t, want, classic(t, "port="+text).Port, text)
+	}
+	require.Equal(t, 0, classic(t, "max_inflight=-4").MaxInflight)
+	require.Equal(t, time.Duration(0), classic(t, "write_timeout=0").WriteTimeout, "allowed here")
+	_, err := openfaas.ReadClassic(func(string) (string, bool) { return "", false })
+	require.ErrorContains(t, err, "fprocess")
 }

@@ -13,6 +13,15 @@ const prefix = "Http_"
 // Variables adds the variables of a request, for a process that is started for it. It implements
 // watchdog.ForkConfig.Variables.
 func (s *Settings) Variables(v *watchdog.Variables, x watchdog.Exchange) {
+	if s.Classic != nil {
+		s.classicVariables(v, x)
+		return
+	}
+	s.requestVariables(v, x)
+}
+
+// requestVariables adds those that both watchdogs have. What taken lists is none of the fields'.
+func (s *Settings) requestVariables(v *watchdog.Variables, x watchdog.Exchange, taken ...string) {
 	r := x.Request()
 	path, query, _ := bytes.Cut(r.Target, []byte{'?'})
 	v.Set(prefix+"Method", r.Method)
@@ -23,7 +32,7 @@ func (s *Settings) Variables(v *watchdog.Variables, x watchdog.Exchange) {
 	if r.Length < 0 {
 		v.SetText(prefix+"Transfer_Encoding", "chunked")
 	}
-	ofFields(v, r.Fields, "Method", "Path", "Query", "Transfer_Encoding", "Host")
+	ofFields(v, r.Fields, append(taken, "Method", "Path", "Query", "Transfer_Encoding", "Host")...)
 }
 
 // ofFields adds a variable for the first field of each name. What taken lists is not a client's to say.
