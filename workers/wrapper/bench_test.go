@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/fnpod/fnpod/workers/wrapper"
 )
 
 // bareLoop is the floor a Python worker is measured against: it reads and writes on the same pipes and does nothing else.
@@ -29,9 +31,9 @@ loop()
 
 const hello = "def handle(req):\n    return 'hello'\n"
 
-// helloRequest is a request as a browser sends it; size bytes of body lie in it.
-func helloRequest(size int) []byte {
-	return request(7, "GET", "/hello", "a=b", make([]byte, size),
+// helloRequest is a request as a browser sends it.
+func helloRequest() []byte {
+	return request(7, "GET", "/hello", "a=b", nil,
 		"user-agent", "Mozilla/5.0 (X11; Linux x86_64)", "accept", "text/html,application/xhtml+xml", "accept-language", "en",
 		"x-request-id", "7f3b1c9e", "x-forwarded-for", "192.0.2.7").bytes()
 }
@@ -47,7 +49,7 @@ func BenchmarkPythonHello(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w := start(b, python, c.handler, options{})
-			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest(0))
+			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest())
 		})
 	}
 }
@@ -73,7 +75,27 @@ func BenchmarkNodeHello(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w := start(b, node, c.handler, options{})
-			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest(0))
+			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest())
+		})
+	}
+}
+
+// BenchmarkOpenFaaSHello is the price of the templates' way to be called and to answer.
+func BenchmarkOpenFaaSHello(b *testing.B) {
+	for _, c := range []struct {
+		name, handler, contract string
+		l                       language
+	}{
+		{"python/http", "def handle(event, context):\n    return {'statusCode': 200, 'body': 'hello'}\n", wrapper.OpenFaaSHTTP, python},
+		{"python/http/query", "def handle(event, context):\n    return event.query['a'] + event.headers['User-Agent'], 200\n", wrapper.OpenFaaSHTTP, python},
+		{"python/flask", "def handle(req):\n    return 'hello'\n", wrapper.OpenFaaSFlask, python},
+		{"python/classic", "def handle(req):\n    return 'hello'\n", wrapper.OpenFaaSClassic, python},
+		{"node/http", "module.exports = async (event, context) => context.succeed('hello');", wrapper.OpenFaaSHTTP, node},
+		{"node/classic", "module.exports = (text, callback) => callback(null, 'hello');", wrapper.OpenFaaSClassic, node},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			w := start(b, c.l, c.handler, options{contract: c.contract})
+			roundTrips(b, w.cmd.Process.Pid, w.in, w.out, helloRequest())
 		})
 	}
 }
@@ -91,7 +113,7 @@ func bare(b *testing.B, l language, flag, source string) {
 	requestR.Close()
 	answerW.Close()
 	defer func() { requestW.Close(); answerR.Close(); _ = cmd.Wait() }() // the loop ends with its pipe
-	roundTrips(b, cmd.Process.Pid, requestW, answerR, helloRequest(0))
+	roundTrips(b, cmd.Process.Pid, requestW, answerR, helloRequest())
 }
 
 // roundTrips writes a request and reads an answer, both blocking, with both ends on one core: a wake across cores costs more
@@ -163,6 +185,7 @@ func BenchmarkPythonStart(b *testing.B) {
 		{"worker/nosite", options{args: []string{"-S"}}},
 		{"worker/isolated", options{args: []string{"-I", "-S"}}},
 		{"worker/nosite/code", options{args: []string{"-S"}, asCode: "-c"}},
+		{"worker/nosite/openfaas-flask", options{args: []string{"-S"}, contract: wrapper.OpenFaaSFlask}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			cpu := time.Duration(0)

@@ -10,8 +10,8 @@ METHODS = {'openfaas-http': ('DELETE', 'GET', 'PATCH', 'POST', 'PUT'), 'openfaas
 
 def load(file):
     """Imports the handler as function.NAME, wherever its folder lies; the folder above comes first in the search path."""
-    from importlib import import_module
-    from importlib.util import module_from_spec, spec_from_file_location
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import spec_from_file_location
     folder, _, base = file.rpartition('/')
     home = folder.rpartition('/')[0] or '/'
     if not (sys.flags.isolated or getattr(sys.flags, 'safe_path', False)):
@@ -28,14 +28,15 @@ def load(file):
     else:
         package = sys.modules['function'] = type(sys)('function')
         package.__path__ = [folder]
-    module = import_module('function.' + base[:-3])
+    name = 'function.' + base[:-3]
+    __import__(name)
     with open(file, 'rb') as source:
         if CONTRACT != 'openfaas-classic' and 'flask' not in sys.modules and b'flask' in source.read():
             try:
                 import flask  # noqa: F401: it is imported by the first request, and then it must be there
             except ImportError:
                 pass
-    return module
+    return sys.modules[name]
 
 
 def contract(handle):
