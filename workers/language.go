@@ -33,7 +33,7 @@ type language struct {
 }
 
 // languages are tried in order; the first with the file's extension is taken.
-func languages() []*language { return []*language{&python, &node, &ruby, &php} }
+func languages() []*language { return []*language{&python, &node, &ruby, &php, &perl} }
 
 var python = language{
 	name:       "python",
@@ -70,6 +70,15 @@ var php = language{
 	program:    "php",
 	own:        []string{"-r", "fwrite(fopen('php://fd/3', 'wb'), PHP_BINARY);"},
 	wrapper:    wrapper.PHP,
+	contracts:  []string{wrapper.Native},
+}
+
+var perl = language{
+	name:       "perl",
+	extensions: []string{".pl"},
+	program:    "perl",
+	own:        []string{"-e", "open my $f, '>&=', 3; syswrite $f, $^X"},
+	wrapper:    wrapper.Perl,
 	contracts:  []string{wrapper.Native},
 }
 

@@ -31,7 +31,7 @@ func TestParseHandler(t *testing.T) {
 		{"f.py:", "", "", "", "no function name after the colon"},
 		{"g.py", "", "", "", "no such file"},
 		{"f.rb", "f.rb", "", "ruby", ""},
-		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php`},
+		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php, .pl`},
 		{"d.py", "", "", "", "not a regular file"},
 	} {
 		h, err := workers.ParseHandler(c.spec)
@@ -165,12 +165,30 @@ function handle($req) {
 }
 `
 
+const perlFunction = `
+sub handle {
+  my $req = shift;
+  my $path = $req->path;
+  my $n = $req->query;
+  return \$req->body if $path eq '/echo';
+  die 'missing' if $path eq '/raise';
+  return qr/x/ if $path eq '/unusable';
+  return sub { $n-- > 0 ? 'x' x 1000 : undef } if $path eq '/stream';
+  if ($path eq '/print') { print "on stdout\n"; print STDERR "on stderr\n" }
+  kill 9, $$ if $path eq '/exit';
+  select undef, undef, undef, $n if $path eq '/sleep';
+  return $$ if $path eq '/pid';
+  return join ' ', $req->method, $req->header('User-Agent'), $req->id;
+}
+`
+
 func TestLanguages(t *testing.T) {
 	for _, c := range []struct{ name, file, source, exception string }{
 		{"python", "handler.py", pythonFunction, "KeyError"},
 		{"node", "handler.js", nodeFunction, "TypeError"},
 		{"ruby", "handler.rb", rubyFunction, "KeyError"},
 		{"php", "handler.php", phpFunction, "LogicException"},
+		{"perl", "handler.pl", perlFunction, "die"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := function(t, c.file, c.source)
@@ -239,6 +257,8 @@ func TestBrokenFunctions(t *testing.T) {
 		{"raises.rb", "require 'nothing_like_this'\n", "nothing_like_this"},
 		{"syntax.php", "<?php function handle($req {\n", "ParseError"},
 		{"raises.php", "<?php nothing_like_this();\n", "nothing_like_this"},
+		{"syntax.pl", "sub handle {\n", "Missing right curly"},
+		{"raises.pl", "use nothing_like_this;\n", "nothing_like_this"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()

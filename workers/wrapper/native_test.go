@@ -31,7 +31,7 @@ type native struct {
 }
 
 // natives are the languages under test, those alone whose interpreter is here.
-func natives() []native { return []native{ruby, php} }
+func natives() []native { return []native{ruby, php, perl} }
 
 func eachNative(t *testing.T, test func(t *testing.T, l native)) {
 	t.Helper()

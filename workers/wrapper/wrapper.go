@@ -8,6 +8,7 @@
 //	node_openfaas.js    as python_openfaas.py
 //	ruby.rb             the Ruby worker
 //	php.php             the PHP worker
+//	perl.pl             the Perl worker
 package wrapper
 
 import (
@@ -88,6 +89,13 @@ var php string
 // PHP returns the source of the PHP worker, for PHP 7.4 and later; empty for another contract than Native. Run it as
 // `php FILE`, where FILE may be a link in /proc; it needs no extension.
 func PHP(contract string) string { return onlyNative(php, contract) }
+
+//go:embed perl.pl
+var perl string
+
+// Perl returns the source of the Perl worker, for Perl 5.10 and later; empty for another contract than Native. Run it as
+// `perl FILE`, where FILE may be a link in /proc; it needs modules that come with Perl, JSON::PP only if a function does.
+func Perl(contract string) string { return onlyNative(perl, contract) }
 
 func onlyNative(source, contract string) string {
 	if contract != Native {
