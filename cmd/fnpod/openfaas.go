@@ -114,6 +114,11 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 			return st.Limit > 0 && st.Executing >= st.Limit
 		},
 	}
+	if s.JWT != nil {
+		if routes.Gate, err = openfaas.NewGate(ctx, s.JWT, log); err != nil {
+			return err
+		}
+	}
 	var series *openfaas.Metrics
 	p.platform = platform{
 		hooks: proxy.Hooks{

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ type Classic struct {
 
 // ReadClassic is Read for the settings of the classic watchdog.
 func ReadClassic(lookup func(name string) (string, bool)) (*Settings, error) {
-	r := &reader{lookup: lookup}
+	r := &reader{lookup: lookup, readFile: os.ReadFile}
 	s := &Settings{Mode: ModeClassic, PrefixLogs: true, LogLineBytes: defaultLine}
 	if text := r.raw("fprocess"); text != "" {
 		s.Process = strings.Split(text, " ")
@@ -56,6 +57,7 @@ func ReadClassic(lookup func(name string) (string, bool)) (*Settings, error) {
 		WriteDebug:    r.classicFlag("write_debug", false),
 		DebugHeaders:  r.classicFlag("debug_headers", false),
 	}
+	s.JWT = r.jwt(func(name string) bool { return r.classicFlag(name, false) })
 	s.Warnings = r.warnings
 	return s, errors.Join(r.errs...)
 }

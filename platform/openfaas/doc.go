@@ -9,6 +9,8 @@
 //	fork.go      a process per request, and what its failures tell the client
 //	variables.go what it finds in its environment
 //	classic.go   what the classic watchdog does otherwise
+//	jwt.go       who may call the function
+//	jwks.go      the keys of those who say so
 //	metrics.go   the series that dashboards and autoscalers read
 //	log.go       lines as people grep them
 package openfaas

@@ -64,6 +64,7 @@ type Routes struct {
 	Lock     *Lock
 	Ready    func() bool // the function accepts requests
 	Full     func() bool // as many requests run as may
+	Gate     *Gate       // nil: every request may pass
 }
 
 // Own implements proxy.Hooks.Own.
@@ -74,6 +75,8 @@ func (r *Routes) Own(x *proxy.Exchange) bool {
 		return r.health(x)
 	case p == readyRoute && classic == nil:
 		return r.ready(x)
+	case r.Gate != nil && r.Gate.Pass(x):
+		return true
 	case classic != nil && !classic.answers(x.Request().Method):
 		return respond(x, 405, "")
 	default:
@@ -127,8 +130,11 @@ func (r *Routes) ready(x *proxy.Exchange) bool {
 }
 
 // respond answers without the function. Errors are the client's, who has left.
-func respond(x *proxy.Exchange, code int, text string) bool {
+func respond(x *proxy.Exchange, code int, text string, fields ...[2]string) bool {
 	x.Respond(code, int64(len(text)))
+	for _, f := range fields {
+		_ = x.AddField([]byte(f[0]), []byte(f[1]))
+	}
 	if text != "" {
 		_ = x.AddField([]byte("Content-Type"), []byte("text/plain; charset=utf-8"))
 		_, _ = x.Write([]byte(text))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ type Settings struct {
 	LogCallID    bool
 	LogLineBytes int      // longest line of the function; -1 means no limit
 	Classic      *Classic // in ModeClassic alone
+	JWT          *JWT     // nil: requests need no token
 
 	Warnings []Warning
 }
@@ -69,13 +71,14 @@ func (s *Settings) Prefix() string { return strings.TrimSuffix(s.Upstream.Escape
 // reader reads the environment and collects what is wrong in it.
 type reader struct {
 	lookup   func(name string) (string, bool)
+	readFile func(name string) ([]byte, error)
 	errs     []error
 	warnings []Warning
 }
 
 // Read reads the settings. The error joins one line for each value that cannot be used.
 func Read(lookup func(name string) (string, bool)) (*Settings, error) {
-	r := &reader{lookup: lookup}
+	r := &reader{lookup: lookup, readFile: os.ReadFile}
 	s := &Settings{}
 	s.Mode = r.text("mode", ModeStreaming)
 	s.Process = r.process(s.Mode)
@@ -105,6 +108,7 @@ func Read(lookup func(name string) (string, bool)) (*Settings, error) {
 	s.PrefixLogs = r.loose("prefix_logs", true)
 	s.LogCallID = r.loose("log_callid", false) || r.loose("log_call_id", false)
 	s.LogLineBytes = r.lineBytes()
+	s.JWT = r.jwt(r.flag)
 	s.Warnings = r.warnings
 	return s, errors.Join(r.errs...)
 }
