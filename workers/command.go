@@ -33,7 +33,7 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	c.path, c.dir = path, cfg.Dir
 	if c.dir == "" && cfg.Handler.File != "" {
 		c.dir = filepath.Dir(cfg.Handler.File)
-		if cfg.Contract != wrapper.Native {
+		if strings.HasPrefix(cfg.Contract, wrapper.OpenFaaS) {
 			c.dir = filepath.Dir(c.dir) // templates keep the handler in a folder below that of their program
 		}
 	}

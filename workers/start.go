@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -52,7 +53,7 @@ func (w *worker) launch() error {
 	w.proc, err = watchdog.Start(watchdog.Config{
 		Path:   c.path,
 		Args:   c.args,
-		Env:    c.env,
+		Env:    append(slices.Clip(c.env), "FNPOD_WORKER_ID="+strconv.Itoa(w.number)),
 		Dir:    c.dir,
 		Extra:  extra,
 		Output: w.outputLine,

@@ -10,7 +10,9 @@ from time import time
 
 LATER = ""
 CONTRACT = 'native'  # how handlers are called; the part for another one comes before the last line
-contract = None      # set by that part: returns a native handler around a handler
+NUMBER = '0'         # of this worker
+contract = None      # set by that part: returns a native handler around a handler of a module
+FUNCTION = 'handle'  # the handler, unless it is named
 
 REQUEST, DATA, TRAILERS, CANCEL, WINDOW, DRAIN, EXIT, PING = 1, 2, 3, 4, 5, 7, 8, 9
 HELLO, READY, INIT_ERROR, RESPONSE, ERROR, PONG, BYE = 0x11, 0x12, 0x13, 0x21, 0x22, 0x29, 0x2F
@@ -257,7 +259,7 @@ def forked():
 
 def setup():
     """Takes the settings out of the environment, so that neither the handler nor its children see them."""
-    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT, CONTRACT
+    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT, CONTRACT, NUMBER
     env = {key[13:]: os.environ.pop(key) for key in list(os.environ) if key.startswith('FNPOD_WORKER_')}
     try:
         first, _, last = env['PROTOCOL'].partition('-')
@@ -265,7 +267,7 @@ def setup():
         LANE_FD, LANE_IN, LANE_OUT = map(int, env.get('LANE', '-1,0,0').split(','))
         file, _, name = env['HANDLER'].rpartition(':')
         limit = int(env.get('CONCURRENCY', 1))
-        CONTRACT = env.get('CONTRACT', CONTRACT)
+        CONTRACT, NUMBER = env.get('CONTRACT', CONTRACT), env.get('ID', NUMBER)
         spoken = int(first) <= 1 <= int(last)
     except (KeyError, ValueError) as error:
         sys.exit('fnpod: this file is started by fnpod as a worker (%r)' % error)
@@ -285,7 +287,7 @@ def setup():
     own = type(sys)('fnpod', 'What fnpod offers to handlers.')
     own.Request, own.Response = Request, Response
     sys.modules['fnpod'] = own
-    return file, name or 'handle', limit
+    return file, name or FUNCTION, limit
 
 
 def main():
@@ -303,7 +305,7 @@ def main():
             handle, serve_handler = later()['choose'](module, handle, file, name, limit)
         init = getattr(module, 'init', None)
         if contract:
-            handle, serve_handler = contract(handle), serve
+            handle, serve_handler = later()['choose'](module, contract(module, handle), file, name, limit)
         elif callable(init) and init is not handle:
             result = init()
             if hasattr(result, '__await__'):

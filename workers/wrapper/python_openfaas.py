@@ -39,7 +39,7 @@ def load(file):
     return sys.modules[name]
 
 
-def contract(handle):
+def contract(_, handle):
     """Returns a native handler around one of a template."""
     later()  # no answer does without it
     if CONTRACT == 'openfaas-classic':

@@ -4,6 +4,7 @@
 //	python.py           what every start of a Python worker needs
 //	python_later.py     the rest, compiled on first use
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
+//	python_nuclio.py    handlers of Nuclio, likewise
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
 //	ruby.rb             the Ruby worker
@@ -18,12 +19,16 @@ import (
 	"strings"
 )
 
+// OpenFaaS is how the names of contracts of its templates begin.
+const OpenFaaS = "openfaas-"
+
 // Contracts by which a handler can be called.
 const (
 	Native          = "native"
 	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback
 	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
 	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback
+	Nuclio          = "nuclio"           // handler(context, event)
 )
 
 //go:embed python.py
@@ -35,6 +40,9 @@ var pythonLater string
 //go:embed python_openfaas.py
 var pythonOpenFaaS string
 
+//go:embed python_nuclio.py
+var pythonNuclio string
+
 //go:embed node.js
 var nodeCore string
 
@@ -43,7 +51,7 @@ var nodeOpenFaaS string
 
 // PythonContracts are the contracts of Python workers.
 func PythonContracts() []string {
-	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic}
+	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic, Nuclio}
 }
 
 // Python returns the source of the Python worker for a contract, for Python 3.8 and later; empty if there is none. Run it as
@@ -55,10 +63,14 @@ func Python(contract string) string {
 	}
 	// The part for later is a string: parsing it at once would double the wrapper's share of the start-up time.
 	source := strings.Replace(pythonCore, "\nLATER = \"\"\n", "\nLATER = "+strconv.QuoteToASCII(pythonLater)+"\n", 1)
-	if contract != Native {
-		source = beforeMain(source, pythonOpenFaaS, "\nmain()\n")
+	switch contract {
+	case Native:
+		return source
+	case Nuclio:
+		return beforeMain(source, pythonNuclio, "\nmain()\n")
+	default:
+		return beforeMain(source, pythonOpenFaaS, "\nmain()\n")
 	}
-	return source
 }
 
 // NodeContracts are the contracts of Node workers.
