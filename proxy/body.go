@@ -37,6 +37,7 @@ type requestBody struct {
 	trailers []http1.Field // of a stream of HTTP/2
 	lost     bool          // bytes were read that went nowhere: the next request's place is unknown
 
+	read     atomic.Bool // streamed: the client has sent all of it
 	stopping atomic.Bool // nobody wants the rest: reading ends, whatever deadline was set
 }
 
@@ -48,6 +49,7 @@ func (b *requestBody) reset() {
 	b.chunked, b.done, b.err, b.owes100, b.started, b.lost = false, false, nil, false, 0, false
 	b.trailers = nil
 	b.stopping.Store(false)
+	b.read.Store(false)
 }
 
 // restore puts surplus bytes back behind what is in x.in.
@@ -179,8 +181,7 @@ func (x *Exchange) ReadBody(p []byte) (int, error) {
 		n := copy(p, b.prefix)
 		b.prefix = b.prefix[n:]
 		if !b.chunked {
-			b.left -= int64(n)
-			b.total += int64(n)
+			b.took(n)
 		}
 		return n, nil
 	}
@@ -198,9 +199,17 @@ func (x *Exchange) ReadBody(p []byte) (int, error) {
 	if err != nil {
 		return x.bodyFailed(err)
 	}
+	b.took(n)
+	return n, nil
+}
+
+// took notes n bytes of a body with a length.
+func (b *requestBody) took(n int) {
 	b.left -= int64(n)
 	b.total += int64(n)
-	return n, nil
+	if b.left == 0 {
+		b.read.Store(true)
+	}
 }
 
 func (x *Exchange) readChunked(p []byte) (int, error) {
@@ -220,6 +229,7 @@ func (x *Exchange) readChunked(p []byte) (int, error) {
 		}
 		if b.chunks.Done() {
 			b.done = true
+			b.read.Store(true)
 			b.surplus = append(b.surplus, p[consumed:n]...)
 		}
 		if payload > 0 {

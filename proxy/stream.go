@@ -231,12 +231,16 @@ func (x *Exchange) readStream(p []byte) (int, error) {
 		if err := b.count(x, int64(n)); err != nil {
 			return 0, err
 		}
+		if !b.chunked && b.left == 0 {
+			b.read.Store(true)
+		}
 		return n, nil
 	}
 	if !errors.Is(err, io.EOF) || !b.chunked && b.left != 0 {
 		return x.bodyFailed(err)
 	}
 	b.done = true
+	b.read.Store(true)
 	x.takeTrailers()
 	return 0, io.EOF
 }

@@ -48,7 +48,7 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 	if err != nil {
 		return x.uploadEnded(x.afterUpload(up, err))
 	}
-	early := !up.whole() // an answer to half a request (rule R3)
+	early := !x.body.read.Load() // an answer to half a request (rule R3)
 	if early && x.req.Length > drainBytes {
 		x.req.KeepAlive = false // nobody reads the rest, and the client should know
 	}
@@ -181,7 +181,8 @@ func frame(buf []byte, n int, chunked bool) []byte {
 // chunkRoom is what the size line of a chunk may take.
 const chunkRoom = 16
 
-// splice moves most of the rest of the body inside the kernel. A client that
+// splice moves most of the rest of the body inside the kernel. The end of it goes through a buffer, so that the function
+// cannot have all before it is known here that the client has sent all. A client that
 // sends nothing for BodyTimeout, or less than minRate, is given up, and so is a
 // function that takes nothing for AnswerTimeout.
 func (p *upload) splice() error {
@@ -199,7 +200,7 @@ func (p *upload) splice() error {
 	}
 	b := &x.body
 	wait := min(c.srv.cfg.BodyTimeout, minRateAfter/5)
-	for heard := c.srv.now(); b.left > 0; {
+	for heard := c.srv.now(); b.left > spliceRest; {
 		if b.tooSlow(c.srv.now(), b.total) {
 			_, err := x.bodyFailed(errBodyTimeout)
 			return err
@@ -211,7 +212,7 @@ func (p *upload) splice() error {
 			_, err := x.bodyFailed(errBodyTimeout)
 			return err
 		}
-		n, err := function.ReadFrom(&io.LimitedReader{R: c.nc, N: min(b.left, spliceMost)})
+		n, err := function.ReadFrom(&io.LimitedReader{R: c.nc, N: min(b.left-spliceRest, spliceMost)})
 		b.left -= n
 		b.total += n
 		x.c.shard.BytesIn.Add(uint64(n))
@@ -264,27 +265,12 @@ func (p *upload) functionBroke(c *conn, err error) bool {
 	}
 }
 
-// spliceMost is the largest piece between two looks at the clock.
-const spliceMost = 4 << 20
+// spliceMost is the largest piece between two looks at the clock, spliceRest what is left for the buffer.
+const spliceMost, spliceRest = 4 << 20, 4 << 10
 
 func timedOut(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// whole reports whether the body has gone to its end, or does so in a moment: a
-// function may answer before the goroutine that has sent the last byte runs again.
-func (p *upload) whole() bool {
-	if !p.ended() {
-		t := time.NewTimer(time.Millisecond)
-		defer t.Stop()
-		select {
-		case <-p.done:
-		case <-t.C:
-			return false
-		}
-	}
-	return p.err == nil
 }
 
 // ended reports whether run has returned.

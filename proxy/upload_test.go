@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fnpod/fnpod/proxy"
@@ -387,4 +389,25 @@ func TestAnAnswerThatBeganBeforeItsRequestEndedHasNoLimit(t *testing.T) {
 	rest, err := io.ReadAll(r.Body)
 	require.NoError(t, err)
 	require.Equal(t, "ab", string(first[:])+string(rest))
+}
+
+// A function that has read all of a large body has not answered early, whichever goroutine runs first: the client's
+// connection goes on.
+func TestAnAnswerToAWholeUploadKeepsTheConnection(t *testing.T) {
+	f := newEcho(t, "tcp")
+	p := newPod(t, f.backend())
+	body := string(pattern(300_000))
+	var clients sync.WaitGroup
+	for range 8 {
+		c := p.dial()
+		clients.Go(func() {
+			for range 60 {
+				c.send(upload(lengthFraming(len(body))), body)
+				if r := c.receive("POST"); !assert.Equal(t, 200, r.code) || !assert.False(t, r.closes) {
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
 }
