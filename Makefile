@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak check fuzz bench bench-http bench-overload bench-guard robustness docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-full bench-build bench-go bench-guard robustness docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -16,7 +16,7 @@ IMAGE     ?= fnpod                       # what make image is called
 FUZZTIME  ?= 10s                         # how long make fuzz runs each target
 TESTFLAGS ?=                             # more flags of go test
 SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory|Kernel|Soak  # which tests make soak runs
-BENCH     ?= .                           # which benchmarks make bench runs
+BENCH     ?= .                           # which benchmarks make bench-go runs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,32 +51,31 @@ $(LINT):
 fuzz: ## every fuzz target for FUZZTIME
 	@scripts/fuzz $(strip $(FUZZTIME))
 
-bench: ## the benchmarks of all packages; bench/README.md has those against other servers
-	go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem ./...
+bench: bench-build ## fnpod beside other servers: tables, plots and samples in bench/results, in about eight minutes
+	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node perf
+	@scripts/bench quick
 
-bench-http: ## the report of bench/README.md: against nginx, workers, memory, start, system calls
-	@scripts/need go nginx python3 perf
-	@$(MAKE) --no-print-directory build
+bench-full: bench-build ## the same with more rounds and connections, and overload: more than half an hour
+	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node perf
+	@scripts/bench full
+
+bench-build: build
+	@scripts/need go
 	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
-	@for report in proxy workers footprint syscalls; do echo "## $$report"; bin/fnpod-bench $$report; done
+
+bench-go: ## the benchmarks of all packages
+	go test -run '^$$' -bench '$(strip $(BENCH))' -benchmem ./...
 
 bench-guard: ## allocations, instructions and system calls per request against bench/budgets.json
 	@scripts/need go python3 perf valgrind
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory bench-build
 	go test -count 1 -run 'Allocat' ./...
-	go run -buildvcs=false ./cmd/fnpod-bench guard
+	bin/fnpod-bench guard
 
 robustness: ## hostile conversations with fnpod, nginx and HAProxy; writes the report in docs/robustness.md
 	@scripts/need go nginx haproxy
-	@$(MAKE) --no-print-directory build
-	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
+	@$(MAKE) --no-print-directory bench-build
 	bin/fnpod-bench robustness --into docs/robustness.md
-
-bench-overload: ## more requests than the function can do: the tables and the plot of bench/README.md
-	@scripts/need go python3
-	@$(MAKE) --no-print-directory build
-	go build -buildvcs=false -o bin/fnpod-bench ./cmd/fnpod-bench
-	@bin/fnpod-bench overload --duration 15s --plot bench/overload.svg
 
 docs: ## write the generated documents again
 	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update

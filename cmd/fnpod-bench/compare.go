@@ -3,59 +3,20 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
+
+	"github.com/schollz/progressbar/v3"
 )
-
-// proxyCmd compares fnpod with nginx and with no proxy at all.
-type proxyCmd struct {
-	sampling `embed:""`
-
-	Connections []int  `default:"1,10,100,1000" help:"Connections of the load."`
-	FnpodOnly   bool   `help:"Leave nginx out."`
-	Before      string `placeholder:"BINARY" help:"Another build of fnpod, measured beside; its ratios to fnpod follow the tables."`
-}
-
-// Run implements the command.
-func (c *proxyCmd) Run(ctx context.Context, out io.Writer) error {
-	variants := []variant{direct, fnpodTCP, fnpodUnix, nginxBare, nginxSame}
-	if c.FnpodOnly {
-		variants = variants[:3]
-	}
-	if c.Before != "" {
-		variants = append(variants, another(c.Before))
-	}
-	samples, err := c.compare(ctx, variants, c.Connections)
-	if err != nil {
-		return err
-	}
-	c.describe(ctx, out, samples)
-	for _, n := range c.Connections {
-		rows := [][]string{{"variant", "CPU µs/request", "× nginx", "requests/s", "× direct", "p50 µs", "p99 µs", "RSS MB"}}
-		for _, v := range variants {
-			of := func(f figure) string { return format(samples.median(v.name, n, f)) }
-			cpu, ratio := "–", "–"
-			if v.name != directName {
-				cpu, ratio = of(cpuPerRequest), formatRatio(samples.ratio(v.name, nginxName, n, cpuPerRequest))
-			}
-			rows = append(rows, []string{
-				v.name, cpu, ratio, of(rate), formatRatio(samples.ratio(v.name, directName, n, rate)), of(p50), of(p99), of(rssMB),
-			})
-		}
-		fmt.Fprintf(out, "**%d connections**\n\n%s\n", n, table(rows))
-		if c.Before != "" {
-			fmt.Fprintf(out, "CPU per request of fnpod ÷ %s: %s\n\n", beforeName, formatRatio(samples.ratio(fnpodName, beforeName, n, cpuPerRequest)))
-		}
-	}
-	return nil
-}
 
 // sample is one measurement.
 type sample struct {
 	variant     string
 	connections int
+	body        int     // bytes there and back, 0 for a request without body
+	perSecond   float64 // constant rate, 0 for a closed loop
 	round       int
 	load        *loadResult
 	used        usage   // of the target while the load ran; memory at its end
@@ -66,23 +27,40 @@ type sample struct {
 type samples []sample
 
 // compare measures every variant with every number of connections, Rounds times. Variants follow each other, so that
-// a slow minute of the machine meets all of them; each round begins with another one.
+// a slow minute of the machine meets all of them; each round begins with another one. A peer that fails is left out.
 func (c *sampling) compare(ctx context.Context, variants []variant, connections []int) (samples, error) {
 	var all samples
+	progress := progressbar.NewOptions(c.Rounds*len(connections)*len(variants), progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetVisibility(c.visible()))
+	defer progress.Close()
 	for round := range c.Rounds {
 		for _, n := range connections {
 			for i := range variants {
 				v := variants[(i+round)%len(variants)]
 				s, err := c.quietSample(ctx, v, n)
 				if err != nil {
-					return nil, fmt.Errorf("%s, %d connections: %w", v.name, n, err)
+					err = fmt.Errorf("%s, %d connections: %w", v.name, n, err)
+				}
+				switch {
+				case err != nil && v.peer && ctx.Err() == nil:
+					c.failed = append(c.failed, err)
+					continue
+				case err != nil:
+					return nil, err
 				}
 				s.round = round
+				_ = progress.Add(1) // a bar that cannot be drawn is no reason to stop
 				all = append(all, s)
 			}
 		}
 	}
 	return all, nil
+}
+
+// visible tells whether somebody sees a progress bar.
+func (c *sampling) visible() bool {
+	info, err := os.Stderr.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // quietSample takes a sample again when others used the machine meanwhile, and returns the quietest.
@@ -109,7 +87,7 @@ func (c *sampling) sample(ctx context.Context, v variant, n int) (s sample, err 
 		return s, err
 	}
 	defer func() { err = r.stop(err) }()
-	s = sample{variant: v.name, connections: n}
+	s = sample{variant: v.name, connections: n, body: c.body, perSecond: c.perSecond}
 	err = c.observe(ctx, r, &s)
 	return s, err
 }
@@ -123,6 +101,9 @@ func (c *sampling) observe(ctx context.Context, r *running, s *sample) error {
 		return err
 	}
 	defer l.close()
+	if s.body > 0 {
+		l.request = post(s.body)
+	}
 	if _, err := l.run(ctx, c.Warmup); err != nil {
 		return err
 	}
@@ -130,7 +111,12 @@ func (c *sampling) observe(ctx context.Context, r *running, s *sample) error {
 	if err != nil {
 		return err
 	}
-	if s.load, err = l.run(ctx, c.Duration); err != nil {
+	if s.perSecond > 0 {
+		s.load, err = l.pace(ctx, s.perSecond, c.Duration)
+	} else {
+		s.load, err = l.run(ctx, c.Duration)
+	}
+	if err != nil {
 		return err
 	}
 	after, err := look(r)
@@ -140,6 +126,7 @@ func (c *sampling) observe(ctx context.Context, r *running, s *sample) error {
 	s.used = after.target
 	s.used.own -= before.target.own
 	s.used.children -= before.target.children
+	s.used.switches -= before.target.switches
 	elapsed := after.at.Sub(before.at)
 	others := elapsed*time.Duration(runtime.NumCPU()) - (after.idle - before.idle) - (after.ours - before.ours)
 	s.noise = float64(others) / float64(elapsed)
@@ -182,9 +169,18 @@ func cpuPerRequest(s *sample) float64   { return perRequest(s, s.used.cpu()) }
 func ownPerRequest(s *sample) float64   { return perRequest(s, s.used.own) }
 func childPerRequest(s *sample) float64 { return perRequest(s, s.used.children) }
 func rate(s *sample) float64            { return s.load.rate() }
-func p50(s *sample) float64             { return micros(s.load.latency.quantile(0.5)) }
-func p99(s *sample) float64             { return micros(s.load.latency.quantile(0.99)) }
+func p50(s *sample) float64             { return latencyAt(50)(s) }
+func p99(s *sample) float64             { return latencyAt(99)(s) }
 func rssMB(s *sample) float64           { return float64(s.used.rss) / (1 << 20) }
+
+func switchesPerRequest(s *sample) float64 {
+	return float64(s.used.switches) / float64(s.load.requests)
+}
+
+// latencyAt is a percentile of the latency in µs.
+func latencyAt(percent float64) figure {
+	return func(s *sample) float64 { return micros(s.load.latency.quantile(percent / 100)) }
+}
 
 func perRequest(s *sample, d time.Duration) float64 { return micros(d) / float64(s.load.requests) }
 
@@ -210,12 +206,20 @@ func (all samples) median(variant string, connections int, f figure) float64 {
 	return median(values)
 }
 
+// cell is the median for a table, with a dash for what was not measured.
+func (all samples) cell(variant string, connections int, f figure) string {
+	if len(all.of(variant, connections)) == 0 {
+		return "–"
+	}
+	return format(all.median(variant, connections, f))
+}
+
 // ratio is the median of the ratios within each round, 0 when one of the two was not measured.
 func (all samples) ratio(variant, reference string, connections int, f figure) float64 {
 	refs := all.of(reference, connections)
 	var ratios []float64
-	for i, s := range all.of(variant, connections) {
-		if i < len(refs) {
+	for _, s := range all.of(variant, connections) {
+		if i := slices.IndexFunc(refs, func(r sample) bool { return r.round == s.round }); i >= 0 {
 			ratios = append(ratios, f(&s)/f(&refs[i]))
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// functionCmd serves the function: four bytes for every request, on TCP and on a unix socket. It ends with its parent's
+// functionCmd serves the function: the body of a request, or four bytes if it has none, on TCP and on a unix socket. It ends with its parent's
 // pipe, so that nothing is left behind when the parent dies.
 type functionCmd struct {
 	TCP  string `help:"Address to listen on."`
@@ -20,7 +20,18 @@ type functionCmd struct {
 // Run serves until standard input ends.
 func (c *functionCmd) Run() error {
 	server := &fasthttp.Server{
-		Handler:               func(r *fasthttp.RequestCtx) { r.SetBodyString("pong") },
+		Handler: func(r *fasthttp.RequestCtx) {
+			switch {
+			case string(r.Path()) == timesPath:
+				began := time.Now()
+				r.SetBody(fmt.Appendf(nil, timesFormat, began.UnixNano(), time.Now().UnixNano()))
+			case len(r.PostBody()) > 0:
+				r.SetBody(r.PostBody())
+			default:
+				r.SetBodyString("pong")
+			}
+		},
+		MaxRequestBodySize:    64 << 20,
 		NoDefaultServerHeader: true,
 		Concurrency:           1 << 16,
 	}
@@ -32,6 +43,11 @@ func (c *functionCmd) Run() error {
 		}
 		go func() { failed <- server.Serve(listener) }()
 	}
+	return untilParentEnds(failed)
+}
+
+// untilParentEnds waits for the first error, or for the end of standard input.
+func untilParentEnds(failed chan error) error {
 	go func() {
 		_, err := os.Stdin.Read(make([]byte, 1))
 		failed <- fmt.Errorf("standard input: %w", err)

@@ -14,12 +14,19 @@ import (
 // request is what every connection sends.
 var request = []byte("GET / HTTP/1.1\r\nHost: function.example\r\nUser-Agent: fnpod-bench\r\nAccept: */*\r\n\r\n")
 
+// post is a request with a body of size bytes.
+func post(size int) []byte {
+	head := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: function.example\r\nUser-Agent: fnpod-bench\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", size)
+	return append(head, bytes.Repeat([]byte("x"), size)...)
+}
+
 // stall is how long the load waits for any answer before it gives up.
 const stall = 10 * time.Second
 
 // load is a closed loop: each connection sends its next request when it has its answer. It belongs to one goroutine.
 type load struct {
 	epoll   int
+	request []byte // what every connection sends
 	conns   []loadConn
 	byFD    map[int32]*loadConn
 	waiting int // connections that wait for an answer
@@ -31,14 +38,17 @@ type load struct {
 type loadConn struct {
 	fd   int
 	sent time.Time
+	rest []byte // of a request that the connection has not taken yet
+	full bool   // the connection took no more; it is watched for room
 	part []byte // of an answer that is not complete
+	size int    // of that answer, 0 while unknown
 }
 
 // loadResult is what a load saw.
 type loadResult struct {
 	requests int64
 	elapsed  time.Duration
-	latency  histogram
+	latency  latencies
 }
 
 // rate is requests per second.
@@ -51,7 +61,8 @@ func dial(address string, n int) (l *load, err error) {
 		return nil, err
 	}
 	l = &load{
-		conns: make([]loadConn, n), byFD: make(map[int32]*loadConn, n),
+		request: request,
+		conns:   make([]loadConn, n), byFD: make(map[int32]*loadConn, n),
 		buf: make([]byte, 64<<10), events: make([]syscall.EpollEvent, min(n, 512)),
 	}
 	if l.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
@@ -144,15 +155,13 @@ func (l *load) step(ctx context.Context, r *loadResult, end time.Time) error {
 		return fmt.Errorf("%d requests have no answer after %v", l.waiting, stall)
 	}
 	for _, event := range l.events[:n] {
-		c := l.byFD[event.Fd]
-		done, err := l.receive(c)
+		c, err := l.serve(event)
 		if err != nil {
 			return err
 		}
-		if !done {
+		if c == nil {
 			continue
 		}
-		l.waiting--
 		now := time.Now()
 		r.requests++
 		r.latency.add(now.Sub(c.sent))
@@ -165,17 +174,49 @@ func (l *load) step(ctx context.Context, r *loadResult, end time.Time) error {
 	return ctx.Err()
 }
 
+// serve does what an event asks for, and returns the connection if its answer is complete.
+func (l *load) serve(event syscall.EpollEvent) (*loadConn, error) {
+	c := l.byFD[event.Fd]
+	if event.Events&syscall.EPOLLOUT != 0 {
+		if err := l.flush(c); err != nil {
+			return nil, err
+		}
+	}
+	if event.Events&^syscall.EPOLLOUT == 0 {
+		return nil, nil
+	}
+	done, err := l.receive(c)
+	if err != nil || !done {
+		return nil, err
+	}
+	l.waiting--
+	return c, nil
+}
+
 func (l *load) send(c *loadConn, now time.Time) error {
 	c.sent = now
 	l.waiting++
-	n, err := syscall.Write(c.fd, request)
-	if err == nil && n < len(request) {
-		err = fmt.Errorf("%d bytes of %d taken", n, len(request))
-	}
-	if err != nil {
+	c.rest = l.request
+	return l.flush(c)
+}
+
+// flush writes what the connection takes now of its request. Of a large one it takes the rest when the other end has read.
+func (l *load) flush(c *loadConn) error {
+	n, err := syscall.Write(c.fd, c.rest)
+	if err != nil && !errors.Is(err, syscall.EAGAIN) {
 		return fmt.Errorf("send a request: %w", err)
 	}
-	return nil
+	c.rest = c.rest[max(n, 0):]
+	full := len(c.rest) > 0
+	if c.full == full {
+		return nil
+	}
+	c.full = full
+	events := uint32(syscall.EPOLLIN)
+	if full {
+		events |= syscall.EPOLLOUT
+	}
+	return syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_MOD, c.fd, &syscall.EpollEvent{Events: events, Fd: int32(c.fd)})
 }
 
 // receive reads what is there and tells whether the answer is complete.
@@ -194,19 +235,21 @@ func (l *load) receive(c *loadConn) (bool, error) {
 		c.part = append(c.part, answer...)
 		answer = c.part
 	}
-	size, err := answerSize(answer)
+	if c.size == 0 {
+		if c.size, err = answerSize(answer); err != nil {
+			return false, err
+		}
+	}
 	switch {
-	case err != nil:
-		return false, err
-	case size == 0 || size > len(answer):
+	case c.size == 0 || c.size > len(answer):
 		if len(c.part) == 0 {
 			c.part = append(c.part, answer...)
 		}
 		return false, nil
-	case size < len(answer):
-		return false, fmt.Errorf("bytes after an answer: %q", answer[size:])
+	case c.size < len(answer):
+		return false, fmt.Errorf("bytes after an answer: %q", answer[c.size:])
 	}
-	c.part = c.part[:0]
+	c.part, c.size = c.part[:0], 0
 	return true, nil
 }
 
@@ -220,15 +263,26 @@ func answerSize(b []byte) (int, error) {
 	if !bytes.HasPrefix(b, []byte("HTTP/1.1 200 ")) {
 		return 0, fmt.Errorf("answer: %.100q", b)
 	}
-	name := []byte("\r\nContent-Length: ")
-	at := bytes.Index(b[:head+2], name)
-	if at < 0 {
+	value, ok := lengthOf(b[:head+2])
+	if !ok {
 		return 0, fmt.Errorf("answer without a length: %.300q", b)
 	}
-	value, _, _ := bytes.Cut(b[at+len(name):], []byte("\r\n"))
 	n, err := strconv.Atoi(string(value))
 	if err != nil {
 		return 0, fmt.Errorf("length of an answer: %w", err)
 	}
 	return head + 4 + n, nil
+}
+
+// lengthOf finds the value of Content-Length in a head; HAProxy writes names in lower case.
+func lengthOf(head []byte) (value []byte, ok bool) {
+	const name = "content-length: "
+	for len(head) > 0 {
+		var line []byte
+		line, head, _ = bytes.Cut(head, []byte("\r\n"))
+		if len(line) > len(name) && bytes.EqualFold(line[:len(name)], []byte(name)) {
+			return line[len(name):], true
+		}
+	}
+	return nil, false
 }

@@ -21,6 +21,7 @@ func TestAnswerSize(t *testing.T) {
 		{name: "body to come", answer: good[:len(good)-2], size: len(good)},
 		{name: "head to come", answer: good[:20]},
 		{name: "nothing", answer: ""},
+		{name: "field in lower case", answer: "HTTP/1.1 200 OK\r\ndate: x\r\ncontent-length: 4\r\n\r\npong", size: 51},
 		{name: "refused", answer: "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", bad: "503"},
 		{name: "no length", answer: "HTTP/1.1 200 OK\r\n\r\n", bad: "without a length"},
 		{name: "bad length", answer: "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", bad: "length"},
@@ -81,7 +82,7 @@ func TestLoadCountsEveryAnswerOnce(t *testing.T) {
 	r, err := l.run(t.Context(), 20*time.Millisecond)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, r.requests, int64(3))
-	require.Equal(t, r.requests, r.latency.total)
+	require.Equal(t, r.requests, r.latency.counts.TotalCount())
 	require.GreaterOrEqual(t, r.elapsed, 20*time.Millisecond)
 	require.Zero(t, l.waiting)
 }
@@ -99,4 +100,84 @@ func TestLoadEndsWithTheFirstBadAnswer(t *testing.T) {
 			require.ErrorContains(t, err, name)
 		})
 	}
+}
+
+func TestAConstantRateDoesNotWaitForAnswers(t *testing.T) {
+	address := scripted(t, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong")
+	l, err := dial(address, 2)
+	require.NoError(t, err)
+	defer l.close()
+	r, err := l.pace(t.Context(), 1000, 50*time.Millisecond)
+	require.NoError(t, err)
+	require.Equal(t, int64(50), r.requests, "as many as were due")
+	require.GreaterOrEqual(t, r.elapsed, 49*time.Millisecond)
+	require.Zero(t, l.waiting)
+}
+
+// Coordinated omission: what was due while the server stalled counts from when it was due.
+func TestAStallCountsForAllThatWasDue(t *testing.T) {
+	stalled := make(chan struct{})
+	time.AfterFunc(100*time.Millisecond, func() { close(stalled) })
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	var served sync.WaitGroup
+	served.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, len(request))
+		for {
+			if _, err := io.ReadFull(conn, buf); err != nil {
+				return
+			}
+			<-stalled
+			if _, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong"); err != nil {
+				return
+			}
+		}
+	})
+	l, err := dial(listener.Addr().String(), 1)
+	require.NoError(t, err)
+	r, err := l.pace(t.Context(), 1000, 50*time.Millisecond)
+	l.close()
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	served.Wait()
+	require.Equal(t, int64(50), r.requests)
+	require.Greater(t, r.latency.quantile(0), 45*time.Millisecond, "the last was due 50 ms before the stall ended")
+}
+
+func TestLargeBodiesGoThereAndBack(t *testing.T) {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	const size = 5 << 20
+	var served sync.WaitGroup
+	served.Go(func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		buf := make([]byte, len(post(size)))
+		for {
+			if _, err := io.ReadFull(conn, buf); err != nil {
+				return
+			}
+			body := buf[len(buf)-size:]
+			if _, err := conn.Write(append([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5242880\r\n\r\n"), body...)); err != nil {
+				return
+			}
+		}
+	})
+	l, err := dial(listener.Addr().String(), 1)
+	require.NoError(t, err)
+	l.request = post(size)
+	for range 3 {
+		require.NoError(t, l.once(t.Context()))
+	}
+	l.close()
+	require.NoError(t, listener.Close())
+	served.Wait()
 }

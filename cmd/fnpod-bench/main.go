@@ -2,19 +2,28 @@
 // without a proxy and beside nginx. It prints Markdown; bench/README.md has the results and the method.
 //
 //	main.go       the command line
-//	compare.go    proxy: variants and connections, interleaved, fresh processes for every sample
-//	workers.go    workers: an HTTP request to a warm Python worker and back
+//	fig8.go       fig8: throughput and latency by connections, before a small server
+//	fig9.go       fig9: time before, in and after the function
+//	rate.go       rate: constant rates
+//	sizes.go      sizes: bodies there and back
+//	workers.go    workers: warm workers, beside the usual servers of Python
+//	memory.go     memory: idle, and with idle connections
+//	coldstart.go  coldstart: from exec to the first answer
 //	syscalls.go   syscalls: system calls per request, counted by perf
-//	footprint.go  footprint: binary, memory, start
 //	guard.go      guard: instructions and system calls per request against recorded budgets
 //	robustness.go robustness: who holds what of the table in e2e/hostile
+//	compare.go    samples: variants and connections, interleaved, fresh processes for every sample
 //	variant.go    what is measured: the bare function, fnpod, nginx
+//	peer.go       other proxies
+//	python.go     servers of Python, and fnpod with workers
 //	load.go       the load: a closed loop over connections that stay open, in one thread
-//	histogram.go  latencies as percentiles
+//	pace.go       the load in an open loop, at a constant rate
+//	latency.go    latencies as percentiles
 //	process.go    start, stop and observe a process and its children
 //	proc.go       what the kernel tells of a process
 //	function.go   the function behind the proxies: this program, started again
 //	report.go     tables, medians and the machine
+//	results.go    samples as JSON
 package main
 
 import (
@@ -31,14 +40,19 @@ import (
 
 // grammar is the command line.
 type grammar struct {
-	Proxy      proxyCmd      `cmd:"" help:"Processor time, throughput and latency of fnpod and nginx before a small server."`
-	Workers    workersCmd    `cmd:"" help:"HTTP requests to warm Python workers."`
-	Overload   overloadCmd   `cmd:"" help:"More requests than the function can do: who is answered in time."`
-	Syscalls   syscallsCmd   `cmd:"" help:"System calls per request; needs perf and the right to trace."`
-	Footprint  footprintCmd  `cmd:"" help:"Size of the binary, memory, time from exec to the first answer."`
-	Guard      guardCmd      `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
-	Robustness robustnessCmd `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
-	Function   functionCmd   `cmd:"" hidden:"" help:"The server behind the proxies."`
+	Fig8         fig8Cmd         `cmd:"" name:"fig8" help:"Throughput by connections and latency before a small server, beside other proxies."`
+	Fig9         fig9Cmd         `cmd:"" name:"fig9" help:"Time before, in and after the function."`
+	Rate         rateCmd         `cmd:"" help:"Latency and processor time at constant rates."`
+	Sizes        sizesCmd        `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
+	Workers      workersCmd      `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
+	Memory       memoryCmd       `cmd:"" help:"Memory with one and with many idle connections."`
+	Coldstart    coldstartCmd    `cmd:"" help:"Time from exec to the first answer."`
+	Overload     overloadCmd     `cmd:"" help:"More requests than the function can do: who is answered in time."`
+	Syscalls     syscallsCmd     `cmd:"" help:"System calls per request; needs perf and the right to trace."`
+	Guard        guardCmd        `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
+	Robustness   robustnessCmd   `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
+	Function     functionCmd     `cmd:"" hidden:"" help:"The server behind the proxies."`
+	ReverseProxy reverseProxyCmd `cmd:"" hidden:"" help:"Go's ReverseProxy."`
 }
 
 // sampling is how often and how long to look.
@@ -48,6 +62,11 @@ type sampling struct {
 	Duration   time.Duration `default:"2s" help:"Length of a sample."`
 	Warmup     time.Duration `default:"300ms" help:"Load before a sample."`
 	NoiseLimit float64       `default:"0.3" help:"A sample is taken again, twice at most, when other processes use more processors."`
+	JSON       string        `placeholder:"FILE" help:"Also writes all samples into a file."`
+
+	failed    []error // peers that could not be measured
+	body      int     // bytes there and back, 0 for requests without body
+	perSecond float64 // constant rate, 0 for a closed loop
 }
 
 func main() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,13 +22,14 @@ func TestMain(m *testing.M) {
 }
 
 func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
-	fnpod := filepath.Join(t.TempDir(), "fnpod")
+	dir := t.TempDir()
+	fnpod, file := filepath.Join(dir, "fnpod"), filepath.Join(dir, "samples.json")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
 	require.NoError(t, err, string(out))
 
 	var report bytes.Buffer
 	err = run(t.Context(), []string{
-		"proxy", "--fnpod", fnpod, "--fnpod-only", "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "4", "--noise-limit", "100",
+		"fig8", "--fnpod", fnpod, "--only", "^(direct|fnpod|fnpod, unix.*)$", "--json", file, "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "4", "--noise-limit", "100",
 	}, &report)
 	require.NoError(t, err)
 	for _, name := range []string{"**4 connections**", "| direct | – | – |", "| fnpod | ", "| fnpod, unix socket to the function | "} {
@@ -35,10 +37,23 @@ func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
 	}
 	require.NotContains(t, report.String(), "| 0.00 | – |", "a request without processor time")
 	require.Equal(t, 5, strings.Count(report.String(), "\n| ")+1, report.String())
+
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var written results
+	require.NoError(t, json.Unmarshal(text, &written))
+	require.Len(t, written.Samples, 3)
+	for _, s := range written.Samples {
+		require.Positive(t, s.Requests)
+		require.Positive(t, s.P50)
+		require.GreaterOrEqual(t, s.P999, s.P50)
+		require.Positive(t, s.RSS)
+		require.Positive(t, s.Switches)
+	}
 }
 
 func TestWhatDoesNotStartIsReported(t *testing.T) {
-	err := run(t.Context(), []string{"proxy", "--fnpod", filepath.Join(t.TempDir(), "missing"), "--fnpod-only", "--connections", "1", "--duration", "1ms"}, &bytes.Buffer{})
+	err := run(t.Context(), []string{"fig8", "--fnpod", filepath.Join(t.TempDir(), "missing"), "--only", "^fnpod$", "--connections", "1", "--duration", "1ms"}, &bytes.Buffer{})
 	require.ErrorContains(t, err, "fnpod, 1 connections: ")
 	require.ErrorIs(t, err, os.ErrNotExist)
 }

@@ -19,6 +19,7 @@ func (l *plotLine) add(x, y float64) { l.points = append(l.points, plotter.XY{X:
 // plot is a picture of some lines.
 type plot struct {
 	title, x, y string
+	logX        bool // powers of ten have the same distance
 	lines       []plotLine
 }
 
@@ -37,6 +38,9 @@ func (p plot) write(name string) error {
 	canvas := plotting.New()
 	canvas.Title.Text, canvas.X.Label.Text, canvas.Y.Label.Text = p.title, p.x, p.y
 	canvas.Y.Min = 0
+	if p.logX {
+		canvas.X.Scale, canvas.X.Tick.Marker = plotting.LogScale{}, plotting.LogTicks{}
+	}
 	canvas.Legend.Top = true
 	canvas.Add(plotter.NewGrid())
 	for i, l := range p.lines {

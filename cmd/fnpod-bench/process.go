@@ -82,6 +82,7 @@ type usage struct {
 	own, children time.Duration
 	rss           int64 // of all of them
 	anonymous     int64 // what of it is no page of a file
+	switches      int64 // of context
 	pids          []int // the process and its children
 }
 
@@ -104,6 +105,11 @@ func (p *process) usage() (u usage, err error) {
 		if err != nil {
 			return u, err
 		}
+		switches, err := switchesOf(pid)
+		if err != nil {
+			return u, err
+		}
+		u.switches += switches
 		u.rss += rss
 		u.anonymous += anonymous
 		if i == 0 {

@@ -59,20 +59,38 @@ func formatRatio(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
-// describe tells where and how the samples were taken.
+// describe tells where and how the samples were taken, and who failed.
 func (c *sampling) describe(ctx context.Context, out io.Writer, all samples) {
 	describeMachine(ctx, out)
-	noisy := 0
+	if len(all) == 0 {
+		return
+	}
 	noise := make([]float64, 0, len(all))
 	for _, s := range all {
 		noise = append(noise, s.noise)
-		if s.noise > c.NoiseLimit {
-			noisy++
-		}
+	}
+	if c.tooNoisy(all) {
+		fmt.Fprint(out, "**The machine was too busy to judge by these figures.** ")
 	}
 	fmt.Fprintf(out, "Rounds: %d, samples of %v. Other processes used %s processors (median), at most %s; %d of %d samples are above %s.\n\n",
-		c.Rounds, c.Duration, format(median(noise)), format(slices.Max(noise)), noisy, len(all), format(c.NoiseLimit))
+		c.Rounds, c.Duration, format(median(noise)), format(slices.Max(noise)), c.noisy(all), len(all), format(c.NoiseLimit))
+	for _, err := range c.failed {
+		fmt.Fprintf(out, "Left out: %.300v\n\n", err)
+	}
 }
+
+// noisy counts the samples that were disturbed.
+func (c *sampling) noisy(all samples) (n int) {
+	for _, s := range all {
+		if s.noise > c.NoiseLimit {
+			n++
+		}
+	}
+	return n
+}
+
+// tooNoisy reports that more than a quarter of the samples were disturbed.
+func (c *sampling) tooNoisy(all samples) bool { return 4*c.noisy(all) > len(all) }
 
 // describeMachine tells what the figures depend on.
 func describeMachine(ctx context.Context, out io.Writer) {

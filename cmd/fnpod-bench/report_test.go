@@ -16,9 +16,9 @@ func TestMedian(t *testing.T) {
 // The slow round makes both slow; the ratio does not see it, a ratio of medians might.
 func TestRatiosAreTakenWithinARound(t *testing.T) {
 	var all samples
-	for _, cpu := range [][2]time.Duration{{10, 20}, {40, 80}, {15, 20}} {
+	for round, cpu := range [][2]time.Duration{{10, 20}, {40, 80}, {15, 20}} {
 		for i, name := range []string{"a", "b"} {
-			all = append(all, sample{variant: name, connections: 1, load: &loadResult{requests: 10}, used: usage{own: cpu[i] * time.Microsecond}})
+			all = append(all, sample{variant: name, connections: 1, round: round, load: &loadResult{requests: 10}, used: usage{own: cpu[i] * time.Microsecond}})
 		}
 	}
 	require.InDelta(t, 0.5, all.ratio("a", "b", 1, cpuPerRequest), 1e-9)

@@ -15,6 +15,7 @@ import (
 type variant struct {
 	name  string
 	start func(ctx context.Context, s *site) (*process, error) // nil: the function itself
+	peer  bool                                                 // not ours: it may fail
 	under []string                                             // a program that runs fnpod, with its arguments
 	env   []string                                             // what fnpod gets besides our environment
 }
@@ -40,8 +41,8 @@ var (
 	direct    = variant{name: directName}
 	fnpodTCP  = variant{name: fnpodName, start: startFnpod}
 	fnpodUnix = variant{name: "fnpod, unix socket to the function", start: startFnpodUnix}
-	nginxBare = variant{name: nginxName, start: func(ctx context.Context, s *site) (*process, error) { return startNginx(ctx, s, "") }}
-	nginxSame = variant{name: "nginx with the fields that fnpod adds", start: func(ctx context.Context, s *site) (*process, error) {
+	nginxBare = variant{name: nginxName, peer: true, start: func(ctx context.Context, s *site) (*process, error) { return startNginx(ctx, s, "") }}
+	nginxSame = variant{name: "nginx with the fields that fnpod adds", peer: true, start: func(ctx context.Context, s *site) (*process, error) {
 		return startNginx(ctx, s, nginxFields)
 	}}
 )
@@ -70,8 +71,15 @@ func startPod(ctx context.Context, s *site, args ...string) (*process, error) {
 	if err := os.RemoveAll(admin); err != nil {
 		return nil, err
 	}
-	args = append(args, "--listen", s.listen, "--admin", "unix:"+admin, "--log-level", "warn",
-		"--connections", "12000", "--drain-delay", "0s", "--drain-timeout", "1s")
+	settings := []string{
+		"--listen", s.listen, "--admin", "unix:" + admin, "--log-level", "warn",
+		"--connections", "12000", "--drain-delay", "0s", "--drain-timeout", "1s",
+	}
+	at := slices.Index(args, "--") // what follows is the function's
+	if at < 0 {
+		at = len(args)
+	}
+	args = slices.Insert(args, at, settings...)
 	command := append(slices.Clone(s.variant.under), s.fnpod)
 	command = append(command, args...)
 	return start(ctx, s.variant.env, command[0], command[1:]...)
@@ -95,6 +103,9 @@ error_log stderr error;
 events { worker_connections 12000; }
 http {
   access_log off;
+  client_max_body_size 0;
+  client_body_buffer_size 16m;
+  proxy_buffers 8 64k;
   client_body_temp_path DIR/body;
   proxy_temp_path DIR/proxy;
   fastcgi_temp_path DIR/fastcgi;
@@ -137,6 +148,9 @@ func startVariant(ctx context.Context, fnpod string, v variant) (*running, error
 	dir, err := os.MkdirTemp("", "fnpod-bench")
 	if err != nil {
 		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // the worker of nginx is somebody else, and puts large bodies there
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	r := &running{dir: dir}
 	if r.function, err = startFunction(ctx, dir); err != nil {

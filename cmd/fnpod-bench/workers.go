@@ -4,23 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 )
 
-// workersCmd measures HTTP requests to warm Python workers, and the same front door before the small server.
+// workersCmd measures HTTP requests to warm workers, beside the same front door before the small server and the usual
+// servers of Python.
 type workersCmd struct {
 	sampling `embed:""`
 
 	Connections []int `default:"1,8,64" help:"Connections of the load."`
-	Workers     int   `default:"2" help:"Python workers."`
+	Workers     []int `default:"1,2,4" help:"Workers, or processes of a server."`
 }
-
-// handlerText is the function: as many bytes as the small server's.
-const handlerText = "def handle(req):\n    return \"pong\"\n"
 
 // Run implements the command.
 func (c *workersCmd) Run(ctx context.Context, out io.Writer) error {
@@ -28,43 +22,36 @@ func (c *workersCmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	count := strconv.Itoa(c.Workers)
-	serve := serveVariant(python, "--workers-min", count, "--workers-max", count)
-	samples, err := c.compare(ctx, []variant{serve, fnpodTCP}, c.Connections)
+	variants := []variant{fnpodTCP}
+	for _, n := range c.Workers {
+		group := append([]variant{
+			serving("Python", "handler.py", pongPython, append(workersOf(n), "--workers-interpreter", python)...),
+			serving("Node", "handler.js", pongNode, workersOf(n)...),
+		}, pythonServers(n)...)
+		for _, v := range group {
+			if v.name == "waitress" && n != c.Workers[0] {
+				continue // it has one process
+			}
+			v.name = fmt.Sprintf("%s, %d", v.name, n)
+			variants = append(variants, v)
+		}
+	}
+	samples, err := c.compare(ctx, variants, c.Connections)
 	if err != nil {
 		return err
 	}
 	c.describe(ctx, out, samples)
-	rows := [][]string{{
-		"connections", "requests/s", "× fnpod before the small server", "CPU µs/request: fnpod", "CPU µs/request: workers", "p50 µs", "p99 µs", "RSS MB, all",
-	}}
 	for _, n := range c.Connections {
-		of := func(f figure) string { return format(samples.median(serve.name, n, f)) }
-		rows = append(rows, []string{
-			strconv.Itoa(n), of(rate), formatRatio(samples.ratio(serve.name, fnpodName, n, rate)), of(ownPerRequest), of(childPerRequest), of(p50), of(p99), of(rssMB),
-		})
-	}
-	fmt.Fprintf(out, "%d Python workers\n\n%s\n", c.Workers, table(rows))
-	return nil
-}
-
-// serveVariant is fnpod with Python workers.
-func serveVariant(python string, flags ...string) variant {
-	return variant{name: "fnpod serve", start: func(ctx context.Context, s *site) (*process, error) {
-		file := filepath.Join(s.dir, "handler.py")
-		if err := os.WriteFile(file, []byte(handlerText), 0o644); err != nil {
-			return nil, err
+		rows := [][]string{{
+			"workers", "requests/s", "× fnpod before the small server", "CPU µs/request: front", "CPU µs/request: workers", "p50 µs", "p99 µs", "RSS MB, all",
+		}}
+		for _, v := range variants {
+			of := func(f figure) string { return samples.cell(v.name, n, f) }
+			rows = append(rows, []string{
+				v.name, of(rate), formatRatio(samples.ratio(v.name, fnpodName, n, rate)), of(ownPerRequest), of(childPerRequest), of(p50), of(p99), of(rssMB),
+			})
 		}
-		return startPod(ctx, s, append([]string{"serve", file, "--workers-interpreter", python}, flags...)...)
-	}}
-}
-
-// interpreter finds the Python that python3 stands for: version managers put a shell script in its place, whose start
-// would be measured as ours.
-func interpreter(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "python3", "-c", "import sys; print(sys.executable)").Output()
-	if err != nil {
-		return "", fmt.Errorf("python3: %w", err)
+		fmt.Fprintf(out, "**%s connections**\n\n%s\n", strconv.Itoa(n), table(rows))
 	}
-	return strings.TrimSpace(string(out)), nil
+	return c.write(ctx, samples)
 }

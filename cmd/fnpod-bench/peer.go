@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// peers are other programs that stand before a function.
+type peers struct {
+	Only       string `placeholder:"REGEXP" help:"Measure only the variants whose name matches."`
+	Before     string `placeholder:"BINARY" help:"Another build of fnpod, measured beside."`
+	QueueProxy string `name:"queue-proxy" placeholder:"BINARY" help:"Knative's queue-proxy, measured beside; found on PATH, too."`
+	Fwatchdog  string `placeholder:"BINARY" help:"OpenFaaS' of-watchdog in http mode, measured beside; found on PATH, too."`
+}
+
+// Names of peers.
+const (
+	haproxyName      = "HAProxy"
+	reverseProxyName = "Go ReverseProxy"
+	queueProxyName   = "queue-proxy"
+	fwatchdogName    = "of-watchdog"
+)
+
+// proxies are all variants that pass a request on to the small server, as far as they are here.
+func (p *peers) proxies() []variant {
+	all := []variant{
+		direct, fnpodTCP, fnpodUnix,
+		{name: "fnpod as of-watchdog", start: startAsWatchdog},
+		nginxBare, nginxSame,
+		{name: haproxyName, peer: true, start: haproxy},
+		{name: reverseProxyName, peer: true, start: startReverseProxy},
+	}
+	if p.Before != "" {
+		all = append(all, another(p.Before))
+	}
+	if binary := found(p.Fwatchdog, "fwatchdog"); binary != "" {
+		all = append(all, variant{name: fwatchdogName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
+			return start(ctx, watchdogEnv(s), binary)
+		}})
+	}
+	if binary := found(p.QueueProxy, "queue-proxy"); binary != "" {
+		all = append(all, variant{name: queueProxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
+			return start(ctx, queueProxyEnv(s), binary)
+		}})
+	}
+	return all
+}
+
+// found is binary, or else where PATH has name, "" if nowhere.
+func found(binary, name string) string {
+	if binary == "" {
+		binary, _ = exec.LookPath(name) // not there: not measured
+	}
+	return binary
+}
+
+// watchdogEnv makes of-watchdog a proxy before the small server: its own process has nothing to do.
+func watchdogEnv(s *site) []string {
+	_, port, _ := net.SplitHostPort(s.listen)
+	return []string{
+		"mode=http", "upstream_url=http://" + s.function.tcp, "fprocess=sleep 1000000", "port=" + port,
+		"suppress_lock=true", "healthcheck_interval=1ms", "prefix_logs=false",
+	}
+}
+
+func startAsWatchdog(ctx context.Context, s *site) (*process, error) {
+	return start(ctx, append(watchdogEnv(s), "FNPOD_PLATFORM=openfaas", "FNPOD_CONNECTIONS=12000", "metrics_port=0"), s.fnpod)
+}
+
+// queueProxyEnv is what Knative's controller gives a queue-proxy.
+func queueProxyEnv(s *site) []string {
+	_, port, _ := net.SplitHostPort(s.listen)
+	_, user, _ := net.SplitHostPort(s.function.tcp)
+	return []string{
+		"CONTAINER_CONCURRENCY=0", "QUEUE_SERVING_PORT=" + port, "QUEUE_SERVING_TLS_PORT=8112", "USER_PORT=" + user,
+		"REVISION_TIMEOUT_SECONDS=300", "SERVING_NAMESPACE=bench", "SERVING_SERVICE=bench", "SERVING_CONFIGURATION=bench",
+		"SERVING_REVISION=bench-00001", "SERVING_POD=bench", "SERVING_POD_IP=127.0.0.1", "SERVING_LOGGING_CONFIG=",
+		"SERVING_LOGGING_LEVEL=warn", "SERVING_READINESS_PROBE=",
+	}
+}
+
+// haproxyConfig is HAProxy with one thread, and connections to the function that stay open.
+const haproxyConfig = `global
+  nbthread 1
+  no strict-limits
+  maxconn 12000
+  log stderr local0 err
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 75s
+  timeout server 75s
+  http-reuse always
+frontend front
+  bind LISTEN
+  default_backend function
+backend function
+  server function FUNCTION
+`
+
+func haproxy(ctx context.Context, s *site) (*process, error) {
+	config := filepath.Join(s.dir, "haproxy.cfg")
+	text := strings.NewReplacer("LISTEN", s.listen, "FUNCTION", s.function.tcp).Replace(haproxyConfig)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return start(ctx, nil, "haproxy", "-db", "-f", config)
+}
+
+// reverseProxyCmd is the proxy of Go's standard library, as a program of its own.
+type reverseProxyCmd struct {
+	Listen   string `help:"Address to listen on."`
+	Function string `help:"Address of the function."`
+}
+
+// Run serves until standard input ends.
+func (c *reverseProxyCmd) Run() error {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", c.Listen)
+	if err != nil {
+		return err
+	}
+	to := &url.URL{Scheme: "http", Host: c.Function}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1024},
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- http.Serve(listener, proxy) }() //nolint:gosec // the load is ours
+	return untilParentEnds(failed)
+}
+
+func startReverseProxy(ctx context.Context, s *site) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, []string{childVariable + "=1"}, self, "reverse-proxy", "--listen", s.listen, "--function", s.function.tcp)
+}
