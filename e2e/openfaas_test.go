@@ -139,6 +139,68 @@ func TestOpenFaaS6Streams(t *testing.T) {
 	require.Equal(t, "data: 0\n", line)
 }
 
+// §6.1.5, §24.6: a stream has to begin within exec_timeout, and may then take until write_timeout.
+func TestOpenFaaS6StreamsAndTimeouts(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t, "exec_timeout=1s", "write_timeout=8s")
+	for _, accept := range []string{"Accept: text/event-stream", "Accept: a, APPLICATION/X-NDJSON"} {
+		resp, body := ofAsk(t, p, "GET", "/events?0.7", "", accept)
+		require.Equal(t, 200, resp.StatusCode)
+		require.Equal(t, "data: 0\n\ndata: 1\n\ndata: 2\n\n", body, "it took two seconds")
+		resp, _ = ofAsk(t, p, "GET", "/sleep?5", "", accept)
+		require.Equal(t, 504, resp.StatusCode)
+	}
+	r, err := http.Get("http://" + p.listen + "/events?0.7")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	_, err = io.ReadAll(r.Body)
+	require.Error(t, err, "another answer ends with exec_timeout, and does not look whole (§24.3)")
+
+	p = ofWatchdog(t, "write_timeout=1s")
+	r, err = http.Get("http://" + p.listen + "/events?0.7")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	_, err = io.ReadAll(r.Body)
+	require.Error(t, err, "§10: write_timeout cuts a stream")
+}
+
+// §11, §24.3, §24.7: what a function that breaks off makes of an answer.
+func TestOpenFaaS11BrokenAnswers(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t)
+	for _, field := range []string{"A: b", "Accept: text/event-stream"} {
+		resp, body := ofAsk(t, p, "POST", "/drop", "x", field)
+		require.Equal(t, 500, resp.StatusCode)
+		require.Empty(t, body)
+		require.Equal(t, "of-watchdog", resp.Header.Get("X-Openfaas-Internal"))
+	}
+	r, err := http.Get("http://" + p.listen + "/cut")
+	require.NoError(t, err)
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	require.Error(t, err, "it looks whole")
+	require.Equal(t, "part", string(b))
+	resp, body := p.raw("GET http://other.example/abs?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	require.Equal(t, 200, resp.StatusCode, "the absolute form of a target")
+	require.Contains(t, body, `"path": "/abs?x"`)
+}
+
+// §9, §24.19: who leaves a stream gives its place back.
+func TestOpenFaaS9StreamsThatAreLeft(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t, "max_inflight=1")
+	for range 5 {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.listen+"/events?0.5", nil)
+		require.NoError(t, err)
+		r.Header.Set("Accept", "text/event-stream")
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Eventually(t, func() bool { code, _ := p.get("/"); return code == 200 }, 10*time.Second, 5*time.Millisecond)
+	}
+	require.Eventually(t, func() bool { return p.series(`http_requests_total{code="499",method="get"}`) == 5 }, 10*time.Second, 5*time.Millisecond, "§15")
+}
+
 func TestOpenFaaS10Timeouts(t *testing.T) {
 	p := ofWatchdog(t, "exec_timeout=500ms")
 	for _, test := range []struct {
@@ -209,6 +271,27 @@ func TestOpenFaaS12LockHealthAndReady(t *testing.T) {
 	require.Equal(t, 200, code, "the function still answers")
 }
 
+// §2, §12, §24.11: without a lock file the pod is healthy; with one, the file is new, empty, and for user and group.
+func TestOpenFaaS12LockFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := ofWatchdog(t, "suppress_lock=true", "TMPDIR="+dir)
+	code, body := p.get("/_/health")
+	require.Equal(t, 200, code)
+	require.Equal(t, "OK", body)
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, files)
+	lock := filepath.Join(dir, ".lock")
+	require.NoError(t, os.WriteFile(lock, []byte("old"), 0o600))
+	require.NoError(t, os.Remove(lock))
+	ofWatchdog(t, "TMPDIR="+dir)
+	info, err := os.Stat(lock)
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	require.Zero(t, info.Mode().Perm()&^0o660)
+}
+
 func TestOpenFaaS1Arguments(t *testing.T) {
 	run := func(env []string, args ...string) (int, string) {
 		cmd := exec.CommandContext(t.Context(), binary, args...)
@@ -263,6 +346,23 @@ func TestOpenFaaS13Shutdown(t *testing.T) {
 	running.Wait()
 	require.Equal(t, 200, code, "what ran is not lost")
 	require.Equal(t, 0, p.exit())
+}
+
+// §13: the function gets SIGTERM when its requests are done, or at once if that is asked for.
+func TestOpenFaaS13WhenTheFunctionIsTold(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t, "healthcheck_interval=1")
+	p.signal(syscall.SIGTERM)
+	p.logged("SIGTERM: no new connections in 1s")
+	code, _ := p.get("/")
+	require.Equal(t, 200, code)
+	require.NotContains(t, p.log.String(), "told to end")
+	require.Equal(t, 0, p.exit())
+	require.Contains(t, p.log.String(), "told to end")
+
+	p = ofWatchdog(t, "healthcheck_interval=1h", "sigterm_at_once=true")
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 1, p.exit(), "with the function, as the original")
 }
 
 func TestOpenFaaS8Logs(t *testing.T) {

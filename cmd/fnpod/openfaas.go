@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -68,8 +68,8 @@ type versionLines struct{}
 // Run implements runner.
 func (versionLines) Run(_ context.Context, inv *invocation) error {
 	v, c := build()
-	_, err := fmt.Fprintf(inv.stderr, "%sVersion: %s\tSHA: %s\n", time.Now().Format(openfaas.StampLayout), v, c)
-	return err
+	openfaas.Say(inv.stderr, "Version: %s\tSHA: %s", v, c)
+	return nil
 }
 
 // healthcheck tells by its exit code whether the lock file is there.
@@ -96,6 +96,7 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		log.Warn("setting is no duration such as 30 or 1m30s", "setting", w.Setting, "value", w.Value, "used", w.Used.String())
 	}
 	tuneProcessors(log)
+	c.announce(stderr)
 	f, err := c.function(inv, log)
 	if err != nil {
 		return err
@@ -143,12 +144,34 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 		},
 		opened: lock.Create,
 		ending: func() {
+			openfaas.Say(stderr, "SIGTERM: no new connections in %s", s.HealthInterval)
+			c.signalFunction(f, log)
 			if err := lock.Remove(); err != nil {
 				log.Warn("the lock file stays", "err", err)
 			}
 		},
 	}
 	return openFaaSExit(functionStarted(p.run(ctx), log), log)
+}
+
+// announce logs what the original logs when it starts.
+func (c *openFaaSCmd) announce(w io.Writer) {
+	s := c.settings
+	v, commit := build()
+	openfaas.Say(w, "Version: %s\tSHA: %s", v, commit)
+	openfaas.Say(w, "Watchdog mode: %s\tfprocess: %q", s.Mode, strings.Join(s.Process, " "))
+	openfaas.Say(w, "Timeouts: read: %s write: %s hard: %s health: %s", s.ReadTimeout, s.WriteTimeout, s.ExecTimeout, s.HealthInterval)
+}
+
+// signalFunction tells the function of a drain at once, if that is asked for.
+func (c *openFaaSCmd) signalFunction(f function, log *slog.Logger) {
+	process, ok := f.(interface{ Signal(s syscall.Signal) error })
+	if !ok || !c.settings.SignalAtOnce {
+		return
+	}
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		log.Warn("signal not passed on", "signal", "SIGTERM", "err", err)
+	}
 }
 
 // fields is the last look at a head, which may be printed.
@@ -190,10 +213,10 @@ func openFaaSFront(s *openfaas.Settings) *front {
 	p.HeadTimeout, p.IdleTimeout, p.BodyTimeout = orNever(s.ReadTimeout), orNever(s.ReadTimeout), orNever(s.ReadTimeout)
 	p.WriteTimeout = orNever(s.WriteTimeout)
 	p.AnswerTimeout = 0
-	p.Timeout = s.WriteTimeout
-	if s.ExecTimeout > 0 && !s.Forks() { // who has a process per request looks at it itself
-		p.Timeout = min(s.ExecTimeout, s.WriteTimeout)
+	if s.Mode == openfaas.ModeHTTP { // who has a process per request looks at it itself
+		p.AnswerTimeout = s.ExecTimeout
 	}
+	p.Timeout = s.WriteTimeout
 	p.Forwarded, p.RequestIDs = "off", false
 	p.DrainDelay, p.DrainTimeout = s.HealthInterval, orNever(s.WriteTimeout)
 	return &f
@@ -215,31 +238,12 @@ func (c *openFaaSCmd) function(inv *invocation, log *slog.Logger) (function, err
 	}
 	switch s.Mode {
 	case openfaas.ModeHTTP:
-		f, err := openFaaSProcess(s, inv, log)
-		if err != nil || !s.BufferBody {
-			return f, err
-		}
-		return &holding{f, s.MaxBuffer}, nil
+		return openFaaSProcess(s, inv, log)
 	case openfaas.ModeStatic:
 		return &files{Static: openfaas.NewStatic(s.StaticPath), path: s.StaticPath}, nil
 	default:
 		return openFaaSFork(s, inv, log)
 	}
-}
-
-// holding is a process that gets every body whole and with its length.
-type holding struct {
-	*processFunction
-
-	most int64 // bytes
-}
-
-// Do implements proxy.Backend.
-func (h *holding) Do(x *proxy.Exchange) error {
-	if err := x.HoldBody(h.most); err != nil {
-		return err
-	}
-	return h.processFunction.Do(x)
 }
 
 // files is a function that is a folder.
@@ -263,46 +267,6 @@ func (*files) Series(*metrics.Set) {}
 
 // Status implements function.
 func (f *files) Status() any { return map[string]any{"static_path": f.path} }
-
-// openFaaSProcess is the long-lived process of http mode.
-func openFaaSProcess(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*processFunction, error) {
-	path, err := exec.LookPath(s.Process[0])
-	if err != nil {
-		return nil, fmt.Errorf("fprocess %s: %w", s.Process[0], reason(err))
-	}
-	port := s.Upstream.Port()
-	if port == "" {
-		port = "80"
-	}
-	address := net.JoinHostPort(s.Upstream.Hostname(), port)
-	probe, err := watchdog.ParseProbe("tcp:" + address)
-	if err != nil {
-		return nil, fmt.Errorf("upstream_url %s: %w", s.Upstream, err)
-	}
-	limit := s.ExecTimeout
-	if limit == 0 {
-		limit = s.WriteTimeout
-	}
-	f := &processFunction{
-		HTTPBackend: &proxy.HTTPBackend{
-			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: 100, ConnectTimeout: limit,
-		},
-		supervisor: &watchdog.Supervisor{
-			Process:       watchdog.Config{Path: path, Args: s.Process, Env: inv.env.all(), OutputRate: -1, Grace: 2 * time.Second, Log: log},
-			Probe:         probe,
-			StartTimeout:  365 * 24 * time.Hour, // nothing of the original waits for the port
-			ExitWithChild: true, Log: log,
-		},
-	}
-	f.supervisor.Process.Output = func(l watchdog.Line) {
-		var w io.Writer = inv.lines(log)
-		if l.Stream == watchdog.Stderr {
-			w = inv.stderr
-		}
-		s.LogLine(w, l)
-	}
-	return f, nil
-}
 
 // all is the whole environment, as the function of OpenFaaS gets it.
 func (e environment) all() []string {

@@ -2,8 +2,25 @@
 import http.server
 import json
 import os
+import signal
 import sys
+import threading
 import time
+
+
+def read_input():
+    """Ends the function with its standard input, as some programs do."""
+    sys.stdin.read()
+    os._exit(9)
+
+
+def told(*args):
+    print("told to end", flush=True)
+    os._exit(0)
+
+
+threading.Thread(target=read_input, daemon=True).start()
+signal.signal(signal.SIGTERM, told)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,7 +43,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             for i in range(3):
                 self.wfile.write(b"data: %d\n\n" % i)
-                time.sleep(0.05)
+                time.sleep(float(self.path.partition("?")[2] or 0.05))
+            self.close_connection = True
+            return
+        if path.endswith("/drop"):
+            self.close_connection = True
+            return
+        if path.endswith("/cut"):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"4\r\npart\r\n")
             self.close_connection = True
             return
         text = json.dumps({

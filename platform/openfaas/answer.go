@@ -44,18 +44,18 @@ func (s *Settings) Statuses() []proxy.Status {
 	return list
 }
 
-// Deadline reads X-Timeout as OpenFaaS does: a Go duration, which can only shorten exec_timeout, in http mode. It
-// implements proxy.Hooks.Deadline.
+// Deadline is exec_timeout, in http mode, or what X-Timeout says: a Go duration, which can only shorten it. Streams have
+// to begin in that time and not to end. It implements proxy.Hooks.Deadline.
 func (s *Settings) Deadline(x *proxy.Exchange) (time.Duration, bool) {
-	v, ok := x.Field("X-Timeout")
-	if !ok || s.Mode != ModeHTTP {
+	if s.Mode != ModeHTTP || s.ExecTimeout == 0 || streams(x) {
 		return 0, false
 	}
-	d, err := time.ParseDuration(string(v))
-	if err != nil || d <= 0 || s.ExecTimeout == 0 || d > s.ExecTimeout {
-		return 0, false
+	if v, ok := x.Field("X-Timeout"); ok {
+		if d, err := time.ParseDuration(string(v)); err == nil && 0 < d && d < s.ExecTimeout {
+			return d, true
+		}
 	}
-	return d, true
+	return s.ExecTimeout, true
 }
 
 // Fields adds how long the function took, except where it streams. It implements proxy.Hooks.Fields.

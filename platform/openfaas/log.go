@@ -42,6 +42,12 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
+// Say writes a line of the watchdog's own, in the words of the original.
+func Say(w io.Writer, format string, args ...any) {
+	b := time.Now().AppendFormat(nil, StampLayout)
+	_, _ = w.Write(append(fmt.Appendf(b, format, args...), '\n')) // there is nowhere to report it
+}
+
 // fact is " name=value", quoted where it would not be one word.
 func fact(a slog.Attr) string {
 	v := a.Value.Resolve().String()

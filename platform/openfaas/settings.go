@@ -38,6 +38,7 @@ type Settings struct {
 	BufferBody   bool
 	MaxInflight  int   // 0 means no limit
 	MaxBuffer    int64 // bytes of a body that is kept in memory; 0 means no limit
+	SignalAtOnce bool  // the function gets SIGTERM with us, and not when its requests are done
 	KillOnLeave  bool  // a process ends with its client; else it runs on, as long as it may
 	ReadyPath    string
 	StaticPath   string
@@ -97,6 +98,7 @@ func Read(lookup func(name string) (string, bool)) (*Settings, error) {
 	s.MaxInflight = max(r.number("max_inflight"), 0)
 	s.MaxBuffer = r.bytes("max_buffer", maxBuffer)
 	s.KillOnLeave = r.flag("kill_on_disconnect")
+	s.SignalAtOnce = r.flag("sigterm_at_once")
 	s.ReadyPath = r.raw("ready_path")
 	s.StaticPath = r.setOr("static_path", "/home/app/public")
 	if s.Mode == ModeStatic && s.StaticPath == "" {
