@@ -86,7 +86,7 @@ var statuses = []Status{
 // statusOf finds the answer to err.
 func (s *Server) statusOf(err error) Status {
 	if malformed, ok := errors.AsType[*http1.Error](err); ok {
-		return ofCodec(malformed)
+		return s.inOwnWords(ofCodec(malformed))
 	}
 	for i := range s.statuses {
 		if e := s.statuses[i].Err; e != nil && errors.Is(err, e) {

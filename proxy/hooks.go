@@ -54,6 +54,14 @@ func (x *Exchange) Field(name string) (value []byte, ok bool) {
 // Answered reports whether the answer is the function's.
 func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }
 
+// Waited returns how long the request waited for its slot; 0 if it was given one at once, or has none.
+func (x *Exchange) Waited() time.Duration {
+	if x.granted == 0 {
+		return 0
+	}
+	return time.Duration(x.granted - x.arrived)
+}
+
 // Ran returns the time since the request was given its slot; 0 if it was not.
 func (x *Exchange) Ran() time.Duration {
 	if x.granted == 0 {

@@ -30,6 +30,14 @@ type Config struct {
 	Path     string   // where programs are looked up, like $PATH
 	Dir      string   // working directory; empty: the folder of the handler's file
 
+	// WithoutRequestID keeps the id that we give to a request without an X-Request-Id from the function.
+	WithoutRequestID bool
+	// Turns gives each request to the worker that has been idle longest, instead of the one that was busy last.
+	Turns bool
+	// Ran is told of each request that a worker was given, how long it ran. Workers are known by their index, see
+	// the variable FNPOD_WORKER_INDEX. nil: nobody is told. It may be called by several goroutines at once.
+	Ran func(index int, took time.Duration)
+
 	Min         int           // workers kept even without work; 0: the first request starts one
 	Max         int           // most workers, successors of recycled ones aside
 	IdleTimeout time.Duration // workers above Min end after as long without work; 0: never

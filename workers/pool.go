@@ -188,7 +188,10 @@ const mostTries = 3
 
 // lend runs a request on a worker and takes the worker back on every path.
 func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
-	whole := false
+	whole, from := false, int64(0)
+	if p.cfg.Ran != nil {
+		from = p.now()
+	}
 	defer func() {
 		if u := w.call.upload; u != nil {
 			u.end()
@@ -199,6 +202,9 @@ func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 		if !whole { // a panic: nobody knows where the conversation stands
 			w.kill(ReasonCanceled)
 			w.awaitDeath(deathTime)
+		}
+		if p.cfg.Ran != nil && w.call.begun {
+			p.cfg.Ran(w.index, time.Duration(p.now()-from))
 		}
 		through := w.call.over
 		w.call = call{}
@@ -217,7 +223,7 @@ func (p *Pool) countFailed(err error) {
 	}
 }
 
-// take returns the worker that was busy last, or waits for one.
+// take returns the worker whose turn it is, or waits for one.
 func (p *Pool) take(x Exchange) (*worker, error) {
 	p.mu.Lock()
 	if err := p.hopeless(); err != nil {
@@ -225,8 +231,12 @@ func (p *Pool) take(x Exchange) (*worker, error) {
 		return nil, err
 	}
 	if n := len(p.idle); n > 0 && p.line.n == 0 {
-		w := p.idle[n-1]
-		p.idle = p.idle[:n-1]
+		i := n - 1
+		if p.cfg.Turns {
+			i = 0
+		}
+		w := p.idle[i]
+		p.idle = slices.Delete(p.idle, i, i+1)
 		p.engage(w)
 		p.mu.Unlock()
 		return w, nil

@@ -25,7 +25,7 @@ func (w *worker) begin(x Exchange) error {
 	}
 	r := x.Request()
 	b := append(w.frames[:0], make([]byte, headerSize)...)
-	b = appendMeta(b, x, r, left)
+	b = appendMeta(b, x, r, left, !w.pool.cfg.WithoutRequestID)
 	if r.HasLength {
 		b = append(b, "\x00content-length\x00"...)
 		b = strconv.AppendInt(b, r.Length, 10)
@@ -165,8 +165,9 @@ func (w *worker) piece(n int) []byte {
 	return w.frames[:n]
 }
 
-// appendMeta appends the meta block of a REQUEST frame: six fields, then pairs.
-func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration) []byte {
+// appendMeta appends the meta block of a REQUEST frame: six fields, then pairs. withID
+// says that the function gets our id of the request, else the client's alone.
+func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration, withID bool) []byte {
 	path, query, _ := bytes.Cut(r.Target, []byte{'?'})
 	b = append(b, r.Method...)
 	b = append(b, 0)
@@ -187,10 +188,12 @@ func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration) []by
 		b = append(b, "\x00host\x00"...)
 		b = append(b, r.Host...)
 	}
-	b = append(b, "\x00x-request-id\x00"...)
-	b = append(b, x.ID()...)
+	if withID {
+		b = append(b, "\x00x-request-id\x00"...)
+		b = append(b, x.ID()...)
+	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; !f.Hop && f.Kind != http1.Host && f.Kind != http1.RequestID {
+		if f := &r.Fields[i]; !f.Hop && f.Kind != http1.Host && (f.Kind != http1.RequestID || !withID) {
 			b = append(b, 0)
 			b = appendLower(b, f.Name)
 			b = append(b, 0)

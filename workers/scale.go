@@ -74,6 +74,7 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 	w := &worker{
 		pool:     p,
 		number:   p.numbers,
+		index:    p.freeIndex(),
 		log:      p.log.With("worker", p.numbers),
 		owners:   1,
 		replaces: replaces,
@@ -85,6 +86,19 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 	p.workers[w] = struct{}{}
 	p.nurses.Add(1)
 	go p.nurse(ctx, w)
+}
+
+// freeIndex returns the lowest index that no worker has, those that leave aside. It needs mu.
+func (p *Pool) freeIndex() int {
+	for i := 0; ; i++ {
+		taken := false
+		for w := range p.workers {
+			taken = taken || w.index == i && w.state != leaving
+		}
+		if !taken {
+			return i
+		}
+	}
 }
 
 // lifetime spreads n by a tenth in each direction, so that workers that were

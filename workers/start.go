@@ -53,7 +53,7 @@ func (w *worker) launch() error {
 	w.proc, err = watchdog.Start(watchdog.Config{
 		Path:   c.path,
 		Args:   c.args,
-		Env:    append(slices.Clip(c.env), "FNPOD_WORKER_ID="+strconv.Itoa(w.number)),
+		Env:    append(slices.Clip(c.env), "FNPOD_WORKER_INDEX="+strconv.Itoa(w.index)),
 		Dir:    c.dir,
 		Extra:  extra,
 		Output: w.outputLine,

@@ -55,7 +55,8 @@ func (r Reason) String() string {
 // the goroutine that runs it, one at a time.
 type worker struct {
 	pool   *Pool
-	number int
+	number int // among all that were started
+	index  int // among those that are there; free again when it leaves
 	log    *slog.Logger
 	ch     *channel
 	lane   *lane // nil: none

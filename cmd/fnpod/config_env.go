@@ -52,7 +52,7 @@ var serviceLink = regexp.MustCompile(`^FNPOD_(.+_)?(SERVICE_(HOST|PORT)(_.+)?|PO
 // workerVariables are given to workers, so a process below a worker sees them too.
 var workerVariables = []string{
 	"FNPOD_WORKER_PROTOCOL", "FNPOD_WORKER_FDS", "FNPOD_WORKER_LANE", "FNPOD_WORKER_HANDLER",
-	"FNPOD_WORKER_CONCURRENCY", "FNPOD_WORKER_CONTRACT", "FNPOD_WORKER_ID",
+	"FNPOD_WORKER_CONCURRENCY", "FNPOD_WORKER_CONTRACT", "FNPOD_WORKER_INDEX",
 }
 
 // unknown reports the FNPOD_* variables that are not among known, sorted by name.

@@ -35,6 +35,9 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		}
 		g.Go(func() error { return server.Run(ctx, admin) })
 	}
+	for _, keeper := range p.platform.keepers {
+		g.Go(func() error { return keeper(ctx) })
+	}
 	g.Go(func() error {
 		var forward func(syscall.Signal) error
 		if f, ok := p.function.(interface{ Signal(s syscall.Signal) error }); ok {

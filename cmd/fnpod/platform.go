@@ -13,9 +13,10 @@ const (
 	platformNative          = "native"
 	platformOpenFaaS        = "openfaas"
 	platformOpenFaaSClassic = "openfaas-classic"
+	platformNuclio          = "nuclio"
 )
 
-var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic}
+var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic, platformNuclio}
 
 // asPlatform returns what runs when the platform decides, and not a command of ours: the variable FNPOD_PLATFORM, else
 // the name we were called by, else, without any arguments, the environment.
@@ -23,6 +24,9 @@ func (inv *invocation) asPlatform(args []string) (runner, error) {
 	name, err := inv.platformOf(len(args) == 0)
 	if err != nil || name == platformNative {
 		return nil, err
+	}
+	if name == platformNuclio {
+		return newNuclio(inv, args)
 	}
 	return newOpenFaaS(inv, args, name == platformOpenFaaSClassic)
 }
@@ -34,8 +38,11 @@ func (inv *invocation) platformOf(bare bool) (string, error) {
 		}
 		return name, nil
 	}
-	if inv.name == "fwatchdog" {
+	switch inv.name {
+	case "fwatchdog":
 		return inv.whichOpenFaaS(), nil
+	case "processor":
+		return platformNuclio, nil
 	}
 	if bare {
 		for _, name := range []string{"fprocess", "function_process", "mode", "upstream_url", "http_upstream_url"} {

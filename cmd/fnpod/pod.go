@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,7 @@ type pod struct {
 	meter    *queue.Meter
 	waits    recentWaits
 	server   *proxy.Server
+	doors    []*door // besides the first
 	started  time.Time
 	draining atomic.Bool
 }
@@ -59,8 +61,19 @@ type pod struct {
 type platform struct {
 	hooks      proxy.Hooks
 	collectors func(p *pod) []metrics.Collector
-	opened     func() error // called when both ports are open
-	ending     func()       // called when the drain begins
+	opened     func() error                      // called when both ports are open
+	ending     func()                            // called when the drain begins
+	keepers    []func(ctx context.Context) error // run as long as the admin port
+}
+
+// door is one more port for requests, with a queue and a backend of its own, or those of another door.
+type door struct {
+	settings *front
+	queue    *queue.Queue
+	backend  proxy.Backend
+	hooks    proxy.Hooks
+	server   *proxy.Server
+	listener net.Listener
 }
 
 // What readiness says; the texts are answers.
@@ -84,7 +97,12 @@ func (p *pod) run(ctx context.Context) error {
 		return err
 	}
 	if err := p.opened(); err != nil {
-		return errors.Join(err, listener.Close())
+		for _, l := range []net.Listener{listener, admin} {
+			if l != nil {
+				err = errors.Join(err, l.Close())
+			}
+		}
+		return err
 	}
 	fctx, stopFunction := context.WithCancel(context.WithoutCancel(ctx))
 	actx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
@@ -96,11 +114,14 @@ func (p *pod) run(ctx context.Context) error {
 	g.Go(func() error {
 		err := p.function.Run(fctx)
 		p.server.Hurry() // without a function there is nothing to wait for
+		for _, d := range p.doors {
+			d.server.Hurry()
+		}
 		return err
 	})
 	g.Go(func() error {
 		defer stopFunction()
-		return p.server.Run(gctx, listener)
+		return p.serve(gctx, listener)
 	})
 	g.Go(func() error {
 		<-gctx.Done()
@@ -116,6 +137,23 @@ func (p *pod) run(ctx context.Context) error {
 	err = errors.Join(err, keepers.Wait())
 	p.log.Info("stopped", "after", time.Since(p.started).Round(time.Millisecond).String())
 	return err
+}
+
+// serve runs all doors until ctx ends and they have drained. Without a port there is nothing to drain.
+func (p *pod) serve(ctx context.Context, listener net.Listener) error {
+	g, gctx := errgroup.WithContext(ctx)
+	if listener != nil {
+		g.Go(func() error { return p.server.Run(gctx, listener) })
+	} else {
+		g.Go(func() error {
+			<-gctx.Done()
+			return nil
+		})
+	}
+	for _, d := range p.doors {
+		g.Go(func() error { return d.server.Run(gctx, d.listener) })
+	}
+	return g.Wait()
 }
 
 // opened tells the platform that the ports are open.
@@ -136,18 +174,20 @@ func tuneProcessors(log *slog.Logger) {
 // open builds queue, metrics and front door.
 func (p *pod) open() error {
 	p.metrics = metrics.New(runtime.GOMAXPROCS(0))
-	p.queue = queue.New(p.settings.Queue.config())
+	if p.queue == nil {
+		p.queue = queue.New(p.settings.Queue.config())
+	}
 	p.meter = queue.NewMeter(p.queue)
 	var nonce [4]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return fmt.Errorf("read random bytes: %w", err)
 	}
-	server, err := proxy.New(proxy.Parts{
-		Config: p.settings.Proxy.config(), Queue: p.queue, Backend: p.function, Metrics: p.metrics,
-		Log: p.log, Nonce: hex.EncodeToString(nonce[:]), Statuses: p.statuses,
-		Hooks: p.platform.hooks, Classes: p.settings.Queue.Classes.rules(), Fairness: proxy.Fairness(p.settings.Queue.FairBy),
-	})
-	p.server = server
+	first := &door{settings: p.settings, queue: p.queue, backend: p.function, hooks: p.platform.hooks}
+	err := p.build(first, hex.EncodeToString(nonce[:]))
+	p.server = first.server
+	for i, d := range p.doors {
+		err = errors.Join(err, p.build(d, hex.EncodeToString(nonce[:])+strconv.Itoa(i)))
+	}
 	p.series()
 	if p.platform.collectors != nil {
 		p.metrics.Register(p.platform.collectors(p)...)
@@ -155,26 +195,66 @@ func (p *pod) open() error {
 	return err
 }
 
-// listen opens both ports, or neither.
+// build makes the server of a door.
+func (p *pod) build(d *door, nonce string) (err error) {
+	d.server, err = proxy.New(proxy.Parts{
+		Config: d.settings.Proxy.config(), Queue: d.queue, Backend: d.backend, Metrics: p.metrics,
+		Log: p.log, Nonce: nonce, Statuses: p.statuses,
+		Hooks: d.hooks, Classes: d.settings.Queue.Classes.rules(), Fairness: proxy.Fairness(d.settings.Queue.FairBy),
+	})
+	return err
+}
+
+// listen opens all ports, or none. There may be no port for requests, and none for the admin server.
 func (p *pod) listen(ctx context.Context) (listener, admin net.Listener, err error) {
+	var open []net.Listener
+	defer func() {
+		for _, l := range open {
+			if err != nil {
+				err = errors.Join(err, l.Close())
+			}
+		}
+	}()
+	for _, d := range p.doors {
+		if d.listener, err = d.settings.Listen.listen(ctx, "listen"); err != nil {
+			return nil, nil, err
+		}
+		open = append(open, d.listener)
+	}
+	if p.settings.Listen.network != "" {
+		if listener, err = p.listenFirst(ctx); err != nil {
+			return nil, nil, err
+		}
+		open = append(open, listener)
+	}
+	if p.settings.Admin.network != "" {
+		if admin, err = p.settings.Admin.listen(ctx, "admin"); err != nil {
+			return nil, nil, err
+		}
+	}
+	p.log.Info("listening", "listen", addressOf(listener), "admin", addressOf(admin))
+	return listener, admin, nil
+}
+
+// addressOf is where a listener listens; "off" without one.
+func addressOf(l net.Listener) string {
+	if l == nil {
+		return "off"
+	}
+	return l.Addr().String()
+}
+
+// listenFirst opens the port for requests.
+func (p *pod) listenFirst(ctx context.Context) (net.Listener, error) {
 	secure, err := p.settings.TLS.config(p.log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if listener, err = p.settings.Listen.listen(ctx, "listen"); err != nil {
-		return nil, nil, err
-	}
-	if secure != nil {
+	listener, err := p.settings.Listen.listen(ctx, "listen")
+	if err == nil && secure != nil {
 		listener = proxy.Secure{Listener: listener, Config: secure}
 	}
-	if p.settings.Admin.network == "" {
-		return listener, nil, nil
-	}
-	if admin, err = p.settings.Admin.listen(ctx, "admin"); err != nil {
-		return nil, nil, errors.Join(err, listener.Close())
-	}
-	p.log.Info("listening", "listen", listener.Addr().String(), "admin", admin.Addr().String())
-	return listener, admin, nil
+	return listener, err
 }
 
 // listen opens the address. A socket file that nobody listens on any more is replaced.

@@ -10,7 +10,7 @@ from time import time
 
 LATER = ""
 CONTRACT = 'native'  # how handlers are called; the part for another one comes before the last line
-NUMBER = '0'         # of this worker
+SETTINGS = {}        # what we were told, by names of variables
 contract = None      # set by that part: returns a native handler around a handler of a module
 FUNCTION = 'handle'  # the handler, unless it is named
 
@@ -259,15 +259,15 @@ def forked():
 
 def setup():
     """Takes the settings out of the environment, so that neither the handler nor its children see them."""
-    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT, CONTRACT, NUMBER
-    env = {key[13:]: os.environ.pop(key) for key in list(os.environ) if key.startswith('FNPOD_WORKER_')}
+    global IN, OUT, LANE_FD, LANE_IN, LANE_OUT, CONTRACT, SETTINGS
+    SETTINGS = env = {key[13:]: os.environ.pop(key) for key in list(os.environ) if key.startswith('FNPOD_WORKER_')}
     try:
         first, _, last = env['PROTOCOL'].partition('-')
         IN, OUT = map(int, env['FDS'].split(','))
         LANE_FD, LANE_IN, LANE_OUT = map(int, env.get('LANE', '-1,0,0').split(','))
         file, _, name = env['HANDLER'].rpartition(':')
         limit = int(env.get('CONCURRENCY', 1))
-        CONTRACT, NUMBER = env.get('CONTRACT', CONTRACT), env.get('ID', NUMBER)
+        CONTRACT = env.get('CONTRACT', CONTRACT)
         spoken = int(first) <= 1 <= int(last)
     except (KeyError, ValueError) as error:
         sys.exit('fnpod: this file is started by fnpod as a worker (%r)' % error)

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/platform/nuclio"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/workers"
+)
+
+// nuclioCmd is fnpod in the place of Nuclio's processor.
+type nuclioCmd struct {
+	settings *nuclio.Settings
+}
+
+// Where the controller puts the files of settings.
+const (
+	processorFile = "/etc/nuclio/config/processor/processor.yaml"
+	platformFile  = "/etc/nuclio/config/platform/platform.yaml"
+)
+
+// exitPanic is the code with which the processor ends when a worker does not start: Go's after a panic.
+const exitPanic = 2
+
+// newNuclio reads the files. Arguments are those of the original.
+func newNuclio(inv *invocation, args []string) (runner, error) {
+	flags := flag.NewFlagSet("processor", flag.ContinueOnError)
+	flags.SetOutput(inv.stderr)
+	config := flags.String("config", processorFile, "the function's configuration")
+	platform := flags.String("platform-config", platformFile, "the platform's configuration")
+	list := flags.Bool("list-runtimes", false, "print the names of all runtimes")
+	version := flags.Bool("version", false, "print the version")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, errHelp
+		}
+		return nil, &exitError{code: exitUsage} // flags has told
+	}
+	switch {
+	case *list:
+		return printed(strings.Join(nuclio.Runtimes(), "\n") + "\n"), nil
+	case *version:
+		return printed(versionLine() + "\n"), nil
+	}
+	text, err := os.ReadFile(*config)
+	if err != nil {
+		return nil, fmt.Errorf("read the function's configuration: %w", err)
+	}
+	c, err := nuclio.ParseConfig(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", *config, err)
+	}
+	var p nuclio.Platform
+	if text, err = os.ReadFile(*platform); err == nil {
+		p, err = nuclio.ParsePlatform(text)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", *platform, err)
+	}
+	s, err := nuclio.Read(c, p, inv.env.raw)
+	if err != nil {
+		return nil, err
+	}
+	return &nuclioCmd{s}, nil
+}
+
+// printed is a text for standard output.
+type printed string
+
+// Run implements runner.
+func (p printed) Run(_ context.Context, inv *invocation) error {
+	_, err := fmt.Fprint(inv.stdout, string(p))
+	return err
+}
+
+// Run serves all triggers until ctx ends.
+func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
+	s := c.settings
+	inv.pipe = newLogPipe(inv.stdout)
+	log := slog.New(nuclio.NewHandler(inv.pipe, s.Sinks))
+	inv.pipe.tell(func(lost uint64) {
+		log.Warn("lines of the log were dropped: standard output was not read", "count", lost)
+	})
+	for _, w := range s.Warnings {
+		log.Warn("setting is not as it should be", "what", w)
+	}
+	tuneProcessors(log)
+	f, err := newNuclioFunction(s, inv, log)
+	if err != nil {
+		return err
+	}
+	p := &pod{log: log, stderr: inv.stderr, lines: inv.pipe, settings: nuclioFront(s, nil, inv), function: f, statuses: append(s.Statuses(), workerStatuses...)}
+	if s.Series != "" {
+		p.settings.Admin = address{network: "tcp", address: s.Series}
+	}
+	c.doors(p, f, inv) //nolint:contextcheck // only log records are written without a context
+	clocks := newNuclioClocks(f, log)
+	f.started = clocks.run
+	var ports nuclioPorts
+	p.platform.collectors = func(*pod) (all []metrics.Collector) {
+		for _, st := range f.statistics {
+			all = append(all, st)
+		}
+		return all
+	}
+	ready := func() bool { return p.ready() == nil }
+	p.platform.opened = func() error { return ports.open(ctx, s, ready) }
+	p.platform.ending = clocks.stop
+	p.platform.keepers = append(p.platform.keepers, ports.run)
+	err = functionStarted(p.run(ctx), log)
+	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitFailure {
+		exit.code = exitPanic
+	}
+	if errors.Is(err, proxy.ErrLost) {
+		log.Warn("requests were cut", "err", err)
+		return nil
+	}
+	return err
+}
+
+// doors gives each http trigger its port. The first has that of the pod.
+func (c *nuclioCmd) doors(p *pod, f *nuclioFunction, inv *invocation) {
+	s := c.settings
+	for i, src := range s.HTTP() {
+		a := f.allocators[src.Allocator]
+		st := f.statistics[src.Name]
+		routes := &nuclio.Routes{Source: src, Statistics: st, Compatible: s.Compatible, Ready: func() bool { return p.ready() == nil }}
+		d := &door{
+			settings: nuclioFront(s, src, inv), queue: a.queue, hooks: proxy.Hooks{Own: routes.Own, Fields: routes.Fields, Ended: st.Ended},
+			backend: proxy.BackendFunc(func(x *proxy.Exchange) error {
+				return a.function.do(src, x)
+			}),
+		}
+		if i == 0 {
+			d.settings.Admin = p.settings.Admin
+			p.settings, p.queue, p.platform.hooks, f.first = d.settings, d.queue, d.hooks, d.backend
+			continue
+		}
+		p.doors = append(p.doors, d)
+	}
+	if p.queue == nil && s.Spec.NoDefaultTrigger { // only the health of the function can be asked
+		p.settings.Listen = address{network: "tcp", address: ":8080"}
+		p.platform.hooks.Own = nuclio.HealthOnly
+	}
+}
+
+// nuclioFront are our settings, as far as Nuclio's say something about them. A pod without an http trigger has no port.
+func nuclioFront(s *nuclio.Settings, src *nuclio.Source, inv *invocation) *front {
+	f := defaults().Serve.Front
+	f.Listen, f.Admin = address{}, address{}
+	f.Queue.Depth, f.Queue.MaxWait, f.Queue.Discipline = 0, 0, queue.FIFO
+	p := &f.Proxy
+	p.AnswerTimeout, p.Timeout, p.IdleTimeout = 0, 0, orNever(0)
+	p.Forwarded, p.RequestIDs = "off", false
+	p.DrainDelay, p.DrainTimeout = 3*time.Second, max(s.Termination+5*time.Second, 0)
+	if text, ok := inv.env.lookup("FNPOD_DRAIN_DELAY"); ok {
+		if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+			p.DrainDelay = d
+		}
+	}
+	if src != nil {
+		f.Listen = address{network: "tcp", address: src.Address}
+		p.HeadBytes, p.MaxBody = src.HeadBytes, src.MaxBody
+	}
+	return &f
+}
+
+// nuclioPorts are those of health check and web admin.
+type nuclioPorts struct {
+	servers   []*http.Server
+	listeners []net.Listener
+}
+
+func (n *nuclioPorts) open(ctx context.Context, s *nuclio.Settings, ready func() bool) error {
+	for _, port := range []struct {
+		address, setting string
+		handler          http.Handler
+	}{
+		{s.HealthCheck, "healthCheck.listenAddress", &nuclio.Health{Ready: ready}},
+		{s.WebAdmin, "webAdmin.listenAddress", &nuclio.Admin{Settings: s}},
+	} {
+		if port.address == "" {
+			continue
+		}
+		l, err := (&address{network: "tcp", address: port.address}).listen(ctx, port.setting)
+		if err != nil {
+			for _, l := range n.listeners {
+				err = errors.Join(err, l.Close())
+			}
+			return err
+		}
+		n.listeners = append(n.listeners, l)
+		n.servers = append(n.servers, &http.Server{
+			Handler: http.MaxBytesHandler(port.handler, 1<<10), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
+			IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		})
+	}
+	return nil
+}
+
+// run answers until ctx ends.
+func (n *nuclioPorts) run(ctx context.Context) error {
+	done := make(chan error, len(n.servers))
+	for i, server := range n.servers {
+		go func() { done <- server.Serve(n.listeners[i]) }()
+	}
+	<-ctx.Done()
+	var errs []error
+	for _, server := range n.servers {
+		errs = append(errs, server.Close())
+	}
+	for range n.servers {
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// do runs a request of a trigger.
+func (f *nuclioWorkers) do(src *nuclio.Source, x *proxy.Exchange) error {
+	return src.Run(x, func(e *nuclio.Exchange) error { return f.run(e) })
+}
+
+// run runs an event on a worker.
+func (f *nuclioWorkers) run(x workers.Exchange) error {
+	err := f.pool.Do(x)
+	if raised, ok := errors.AsType[*workers.HandlerError](err); ok {
+		return &raisedError{raised}
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fnpod/fnpod/platform/nuclio"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// nuclioClocks send the events of cron and kickstart triggers.
+type nuclioClocks struct {
+	function *nuclioFunction
+	log      *slog.Logger
+	ended    chan struct{} // closed when the pod drains
+	once     sync.Once
+}
+
+func newNuclioClocks(f *nuclioFunction, log *slog.Logger) *nuclioClocks {
+	return &nuclioClocks{function: f, log: log, ended: make(chan struct{})}
+}
+
+// stop lets no more events begin.
+func (c *nuclioClocks) stop() { c.once.Do(func() { close(c.ended) }) }
+
+// run sends the events of all clocks until stop, and waits for those that run.
+func (c *nuclioClocks) run(context.Context) {
+	var all sync.WaitGroup
+	for i := range c.function.settings.Triggers {
+		src := &c.function.settings.Triggers[i]
+		switch src.Kind {
+		case nuclio.KindKickstart:
+			all.Go(func() { c.send(src) }) //nolint:contextcheck // only log records are written without a context
+		case nuclio.KindCron:
+			all.Go(func() { c.tick(src) }) //nolint:contextcheck // only log records are written without a context
+		}
+	}
+	all.Wait()
+}
+
+// tick sends an event whenever the schedule is due. A time that passed meanwhile is made up for once, at once.
+func (c *nuclioClocks) tick(src *nuclio.Source) {
+	last := time.Now()
+	for {
+		next := src.Schedule.Next(last)
+		if next.IsZero() {
+			c.log.Warn("schedule is never due", "trigger", src.Name)
+			return
+		}
+		t := time.NewTimer(time.Until(next))
+		select {
+		case <-t.C:
+		case <-c.ended:
+			t.Stop()
+			return
+		}
+		c.send(src)
+		if last = next; src.Schedule.Next(last).Before(time.Now()) {
+			if last = time.Now(); !c.running() {
+				return
+			}
+			c.send(src)
+		}
+	}
+}
+
+func (c *nuclioClocks) running() bool {
+	select {
+	case <-c.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// send lets a worker run one event.
+func (c *nuclioClocks) send(src *nuclio.Source) {
+	a, st := c.function.allocators[src.Allocator], c.function.statistics[src.Name]
+	var w queue.Waiter
+	w.Reset()
+	st.Asked()
+	from := time.Now()
+	at := a.queue.TryAcquire(0)
+	var err error
+	if !at {
+		err = a.queue.Acquire(&w)
+	}
+	wait := time.Since(from)
+	if at {
+		wait = 0
+	}
+	st.Granted(wait, err)
+	if err != nil {
+		c.log.Error("no worker for the event", "trigger", src.Name, "err", err)
+		return
+	}
+	defer a.queue.Release(0)
+	call := nuclio.NewCall(src)
+	err = a.function.run(call)
+	st.Handled(call.Status, err)
+	if err != nil || call.Status >= 500 {
+		c.log.Error("event was not handled", "trigger", src.Name, "status", call.Status, "answer", string(call.Text), "err", err)
+	}
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/platform/nuclio"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers"
+	"github.com/fnpod/fnpod/workers/wrapper"
+)
+
+// nuclioFunction are the workers of all triggers.
+type nuclioFunction struct {
+	settings   *nuclio.Settings
+	allocators map[string]*nuclioAllocator // by Source.Allocator
+	statistics map[string]*nuclio.Statistics
+	first      proxy.Backend             // of the pod's own port; nil: there is none
+	started    func(ctx context.Context) // called when all workers are ready
+}
+
+// nuclioAllocator are workers and those who wait for them.
+type nuclioAllocator struct {
+	queue    *queue.Queue
+	function *nuclioWorkers
+	times    nuclio.WorkerTimes
+}
+
+// nuclioWorkers is a pool whose workers are all there from the start.
+type nuclioWorkers struct{ *workersFunction }
+
+func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*nuclioFunction, error) {
+	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}}
+	for i := range s.Triggers {
+		src := &s.Triggers[i]
+		a := f.allocators[src.Allocator]
+		if a == nil {
+			config, err := nuclioPool(s, src, inv, log)
+			if err != nil {
+				return nil, err
+			}
+			q := queueSettings{Limit: src.Workers, Depth: 1_000_000, MaxWait: src.Wait, Discipline: queue.FIFO}
+			if src.Wait == 0 {
+				q.Depth = 0
+			}
+			a = &nuclioAllocator{queue: queue.New(q.config())}
+			config.Ran = a.times.Add
+			a.function = &nuclioWorkers{newWorkersFunction(config)}
+			f.allocators[src.Allocator] = a
+		}
+		f.statistics[src.Name] = s.Statistics(src, a.queue, &a.times)
+	}
+	return f, nil
+}
+
+// Do implements proxy.Backend, for the first port.
+func (f *nuclioFunction) Do(x *proxy.Exchange) error { return f.first.Do(x) }
+
+// Run implements function.
+func (f *nuclioFunction) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for _, a := range f.allocators {
+		g.Go(func() error { return a.function.Run(gctx) })
+	}
+	g.Go(func() error {
+		for _, a := range f.allocators {
+			select {
+			case <-a.function.pool.Ready():
+			case <-gctx.Done():
+				return nil
+			}
+		}
+		f.started(gctx)
+		<-gctx.Done()
+		return nil
+	})
+	return g.Wait()
+}
+
+// Ready implements function: every worker of every trigger is ready.
+func (f *nuclioFunction) Ready() error {
+	for _, a := range f.allocators {
+		st := a.function.pool.Stats()
+		if st.Idle+st.Busy < a.function.config.Max {
+			return errStarting
+		}
+	}
+	return nil
+}
+
+// Series implements function. The series of workers are those of the first allocator, if there is but one.
+func (f *nuclioFunction) Series(set *metrics.Set) {
+	if len(f.allocators) != 1 {
+		return
+	}
+	for _, a := range f.allocators {
+		a.function.Series(set)
+	}
+}
+
+// Status implements function.
+func (f *nuclioFunction) Status() any {
+	all := map[string]any{}
+	for name, a := range f.allocators {
+		all[strings.TrimPrefix(name, "\x00")] = a.function.Status()
+	}
+	return all
+}
+
+// nuclioPool is the pool of a trigger.
+func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *slog.Logger) (workers.Config, error) {
+	config := workers.DefaultConfig()
+	config.Min, config.Max, config.IdleTimeout, config.Turns = src.Workers, src.Workers, 0, true
+	config.Timeout, config.StartTimeout, config.ClientGrace, config.Grace = s.EventTimeout, orNever(0), orNever(0), max(s.Termination, time.Second)
+	config.ClientGone, config.WithoutRequestID = proxy.ErrClientGone, true
+	config.Contract = wrapper.Nuclio
+	config.Path, _ = inv.env.lookup("PATH")
+	config.Log = log
+	config.Output = func(l watchdog.Line) {
+		var w io.Writer = inv.pipe
+		if l.Stream == watchdog.Stderr {
+			w = inv.stderr
+		}
+		_, _ = w.Write(append(slices.Clip(l.Text), '\n')) // there is nowhere to report it
+	}
+	env := nuclioEnvironment(s, src, inv)
+	var err error
+	switch s.Runtime {
+	case "python":
+		err = nuclioPython(&config, s, inv, env)
+	default:
+		return config, fmt.Errorf("spec.runtime %q: is not there; there are python", s.Runtime)
+	}
+	for name, value := range env {
+		config.Env = append(config.Env, name+"="+value)
+	}
+	return config, errors.Join(err, config.Validate())
+}
+
+// nuclioEnvironment is what workers of all languages find in their environment.
+func nuclioEnvironment(s *nuclio.Settings, src *nuclio.Source, inv *invocation) environment {
+	env := newEnvironment(inv.env.forFunction())
+	env["NUCLIO_HANDLER"] = s.Spec.Handler
+	env["NUCLIO_FUNCTION_HANDLER"] = s.Spec.Handler
+	env["NUCLIO_FUNCTION_NAME"] = s.Metadata.Name
+	env["NUCLIO_FUNCTION_DESCRIPTION"] = s.Spec.Description
+	env["NUCLIO_FUNCTION_VERSION"] = fmt.Sprint(s.Spec.Version)
+	kind, name := src.Kind, src.Name
+	if src.Shared {
+		kind, name = "", src.Allocator
+	}
+	platform := "local"
+	if s.Kube {
+		platform = "kube"
+	}
+	env["FNPOD_WORKER_NUCLIO_TRIGGER_KIND"], env["FNPOD_WORKER_NUCLIO_TRIGGER_NAME"] = kind, name
+	env["FNPOD_WORKER_NUCLIO_PLATFORM"], env["FNPOD_WORKER_NUCLIO_NAMESPACE"] = platform, s.Metadata.Namespace
+	return env
+}
+
+// or is a variable of ours, or another value where it is not set.
+func (e environment) or(name, other string) string {
+	if v, ok := e.lookup(name); ok {
+		return v
+	}
+	return other
+}
+
+// nuclioPython finds the module of the handler, which the worker imports by its name.
+func nuclioPython(config *workers.Config, s *nuclio.Settings, inv *invocation, env environment) error {
+	module, function, err := nuclio.PythonHandler(s.Spec.Handler)
+	if err != nil {
+		return err
+	}
+	home, err := filepath.Abs(inv.env.or("NUCLIO_PYTHON_PATH", "/opt/nuclio"))
+	if err != nil {
+		return err
+	}
+	config.Interpreter = inv.env.or("NUCLIO_PYTHON_EXE_PATH", "")
+	if config.Interpreter == "" {
+		config.Interpreter = "python3"
+		if _, err := exec.LookPath("python3"); err != nil {
+			config.Interpreter = "python"
+		}
+	}
+	stem := filepath.Join(home, filepath.Join(strings.Split(module, ".")...))
+	file := stem + ".py"
+	if _, err := os.Stat(file); err != nil {
+		if _, err := os.Stat(filepath.Join(stem, "__init__.py")); err == nil {
+			file = filepath.Join(stem, "__init__.py")
+		}
+	}
+	config.Handler = workers.Handler{File: file, Function: function}
+	config.Dir = home
+	env["PYTHONPATH"] = home + ":" + inv.env["PYTHONPATH"]
+	env["FNPOD_WORKER_NUCLIO_HOME"], env["FNPOD_WORKER_NUCLIO_MODULE"] = home, module
+	env["FNPOD_WORKER_NUCLIO_DECODE"] = strconv.FormatBool(nuclio.DecodesStrings(inv.env.raw))
+	return nil
+}

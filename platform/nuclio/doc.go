@@ -1,0 +1,17 @@
+// Package nuclio makes fnpod a drop-in replacement for Nuclio's processor: the same files of settings, ports, status
+// codes, fields, series and log lines, over the same core as every other platform.
+//
+//	config.go      processor.yaml and platform.yaml as they are written
+//	settings.go    what they mean, checked
+//	attributes.go  the loosely typed part of a trigger
+//	cors.go        who may ask from which page
+//	routes.go      what is answered before a worker is asked for
+//	exchange.go    the answer of a worker as clients know it: types, canonical names, files
+//	status.go      how failures are answered
+//	statistics.go  what is counted of each trigger, and the series made of it
+//	event.go       requests that no client sent: cron and kickstart
+//	schedule.go    when the clock is due
+//	shell.go       a process per event
+//	log.go         lines as people grep them
+//	admin.go       the ports 8081 and 8082
+package nuclio

@@ -1,0 +1,112 @@
+package nuclio
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// Event is what cron and kickstart send.
+type Event struct {
+	Body, Method, Path string
+	Headers            [][2]string
+}
+
+// read reads the event of a trigger's attributes.
+func (e *Event) read(a Attributes) error {
+	part, err := a.part("event")
+	if err != nil {
+		return err
+	}
+	var errs [4]error
+	var headers Attributes
+	e.Body, errs[0] = part.Text("body")
+	e.Method, errs[1] = part.Text("method")
+	e.Path, errs[2] = part.Text("path")
+	headers, errs[3] = part.part("headers")
+	for name := range headers {
+		value, err := headers.Text(name)
+		if err == nil && (!http1.ValidName([]byte(name)) || !http1.ValidValue([]byte(value))) {
+			err = errors.New("event.headers: " + name + " is no header")
+		}
+		if err != nil {
+			return err
+		}
+		e.Headers = append(e.Headers, [2]string{name, value})
+	}
+	return errors.Join(errs[:]...)
+}
+
+// Call is an event on its way through a worker, as an Exchange without a client: workers.Pool runs it. It is used once.
+type Call struct {
+	source  *Source
+	request http1.Request
+
+	Status int    // of the answer; 0 if there is none
+	Text   []byte // the beginning of its body
+}
+
+// NewCall returns the event of a trigger.
+func NewCall(src *Source) *Call {
+	e := &src.Event
+	c := &Call{source: src}
+	c.request.Method, c.request.Target, c.request.Minor = []byte(e.Method), []byte(e.Path), 1
+	c.request.Length, c.request.HasLength = int64(len(e.Body)), true
+	for _, h := range e.Headers {
+		name := []byte(h[0])
+		c.request.Fields = append(c.request.Fields, http1.Field{Name: name, Value: []byte(h[1]), Kind: http1.KindOf(name)})
+	}
+	return c
+}
+
+// The methods of workers.Exchange.
+
+// Request implements workers.Exchange.
+func (c *Call) Request() *http1.Request { return &c.request }
+
+// ID implements workers.Exchange.
+func (c *Call) ID() string { return c.source.Name }
+
+// Peer implements workers.Exchange.
+func (c *Call) Peer() string { return "" }
+
+// Scheme implements workers.Exchange.
+func (c *Call) Scheme() string { return c.source.scheme }
+
+// Remaining implements workers.Exchange.
+func (c *Call) Remaining() time.Duration { return 0 }
+
+// Body implements workers.Exchange.
+func (c *Call) Body() ([]byte, bool) { return []byte(c.source.Event.Body), true }
+
+// ReadBody implements workers.Exchange.
+func (c *Call) ReadBody([]byte) (int, error) { return 0, io.EOF }
+
+// Continue implements workers.Exchange.
+func (c *Call) Continue() error { return nil }
+
+// StopBody implements workers.Exchange.
+func (c *Call) StopBody(wait func()) { wait() }
+
+// OnInterrupt implements workers.Exchange. Nobody interrupts.
+func (c *Call) OnInterrupt(interface{ Interrupt() }) error { return nil }
+
+// Respond implements workers.Exchange.
+func (c *Call) Respond(status int, _ int64) { c.Status = status }
+
+// AddField implements workers.Exchange.
+func (c *Call) AddField(_, _ []byte) error { return nil }
+
+// Write implements workers.Exchange.
+func (c *Call) Write(p []byte) (int, error) {
+	c.Text = append(c.Text, p[:min(len(p), 256-min(len(c.Text), 256))]...)
+	return len(p), nil
+}
+
+// AddTrailer implements workers.Exchange.
+func (c *Call) AddTrailer(_, _ []byte) error { return nil }
+
+// Finish implements workers.Exchange.
+func (c *Call) Finish() error { return nil }

@@ -1,0 +1,294 @@
+package nuclio
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Defaults of the original.
+const (
+	defaultAddress     = ":8080"
+	defaultWait        = 10 * time.Second
+	defaultTermination = 10 * time.Second
+	defaultHead        = 16384
+	defaultBody        = 4 << 20
+)
+
+// Settings are what both files and the environment say, checked.
+type Settings struct {
+	Config
+	Platform
+
+	Runtime      string        // python, nodejs and so on, without a version
+	EventTimeout time.Duration // longest run of an event; 0 means no limit
+	Termination  time.Duration // longest workerTerminationTimeout of all triggers
+	Triggers     []Source      // by name
+	Kube         bool          // the pod is one of Kubernetes
+	Compatible   bool          // answers are those of the original where these are wrong, too
+	Instance     string        // label of all series
+
+	WebAdmin    string // address; empty: off
+	HealthCheck string // likewise
+	Series      string // likewise
+	Sinks       []LogSink
+	Warnings    []string
+}
+
+// Source is a trigger: where events come from and who runs them.
+type Source struct {
+	Name, Kind string
+	Allocator  string        // triggers with the same one share their workers
+	Workers    int           // as many as its allocator has
+	Wait       time.Duration // longest wait for a worker; 0: none
+	Shared     bool          // the allocator has a name
+
+	Address   string // of http: where it listens
+	HeadBytes int    // of http
+	MaxBody   int64  // of http
+	CORS      *CORS  // of http; nil: off
+
+	Schedule Schedule // of cron
+	Event    Event    // of cron and kickstart
+
+	as     Trigger // as it is written
+	scheme string  // see Scheme
+}
+
+// Kinds of triggers that are here, and those that the original has besides.
+const (
+	KindHTTP      = "http"
+	KindCron      = "cron"
+	KindKickstart = "kickstart"
+)
+
+var elsewhere = []string{
+	"kafka-cluster", "kafka", "rabbit-mq", "rabbitMq", "nats", "mqtt", "iotCoreMqtt", "kinesis", "eventhub", "pubsub", "v3ioStream", "v3ioItemPoller",
+}
+
+// Runtimes are the names that the original knows, sorted.
+func Runtimes() []string {
+	return []string{"dotnetcore", "golang", "java", "nodejs", "python", "ruby", "shell"}
+}
+
+// Read joins the settings. lookup finds a variable of the environment. The error joins one line for each value that
+// cannot be used.
+func Read(c Config, p Platform, lookup func(name string) (string, bool)) (*Settings, error) {
+	s := &Settings{Config: c, Platform: p}
+	raw := func(name string) string {
+		v, _ := lookup(name)
+		return v
+	}
+	s.Kube = raw("KUBERNETES_SERVICE_HOST") != "" && raw("KUBERNETES_SERVICE_PORT") != ""
+	s.Compatible = raw("FNPOD_NUCLIO_COMPATIBLE") == "true"
+	if s.Instance = raw("NUCLIO_FUNCTION_INSTANCE"); s.Instance == "" {
+		s.Instance = c.Metadata.Namespace + "-" + c.Metadata.Name
+	}
+	var errs []error
+	s.Runtime, _, _ = strings.Cut(c.Spec.Runtime, ":")
+	if !slices.Contains(Runtimes(), s.Runtime) {
+		errs = append(errs, fmt.Errorf("spec.runtime %q: is not registered: there are %s", c.Spec.Runtime, strings.Join(Runtimes(), ", ")))
+	}
+	if text := c.Spec.EventTimeout; text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			errs = append(errs, fmt.Errorf("spec.eventTimeout %q: must be a duration of more than 0, such as 30s", text))
+		}
+		s.EventTimeout = d
+	}
+	s.WebAdmin, s.HealthCheck = p.WebAdmin.address(":8081"), p.HealthCheck.address(":8082")
+	errs = append(errs, s.series(), s.logs(), s.triggers())
+	return s, errors.Join(errs...)
+}
+
+// address is where the port listens; empty if it is off.
+func (e Endpoint) address(other string) string {
+	switch {
+	case e.Enabled != nil && !*e.Enabled:
+		return ""
+	case e.Address == "":
+		return other
+	default:
+		return e.Address
+	}
+}
+
+// series finds the port for scrapers.
+func (s *Settings) series() error {
+	var errs []error
+	for _, name := range s.Metrics.Functions {
+		sink, ok := s.Metrics.Sinks[name]
+		switch {
+		case !ok:
+			errs = append(errs, fmt.Errorf("metrics.functions %q: there is no such sink", name))
+		case sink.Enabled != nil && !*sink.Enabled:
+		case sink.Kind == "prometheusPull":
+			if s.Series = sink.URL; s.Series == "" {
+				s.Series = ":8090"
+			}
+		default:
+			errs = append(errs, fmt.Errorf("metrics.sinks.%s.kind %q: is not there; use prometheusPull", name, sink.Kind))
+		}
+	}
+	if s.Series == "" {
+		s.Warnings = append(s.Warnings, "no metric sink is configured")
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Settings) triggers() error {
+	var errs []error
+	workers := map[string]int{}
+	for _, name := range slices.Sorted(maps.Keys(s.Spec.Triggers)) {
+		t := s.Spec.Triggers[name]
+		if t.Kind == KindCron && s.Kube && s.CronTriggerCreationMode == "kube" {
+			continue // Kubernetes has the clock
+		}
+		source, err := s.source(name, t)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("trigger %s: %w", name, err))
+			continue
+		}
+		workers[source.Allocator] = max(workers[source.Allocator], source.Workers)
+		s.Triggers = append(s.Triggers, source)
+	}
+	for i := range s.Triggers {
+		s.Triggers[i].Workers = workers[s.Triggers[i].Allocator]
+	}
+	return errors.Join(errs...)
+}
+
+// source reads one trigger.
+func (s *Settings) source(name string, t Trigger) (Source, error) {
+	src := Source{Name: name, Kind: t.Kind, Allocator: "\x00" + name, Workers: t.Workers, Wait: defaultWait, as: t}
+	if t.Allocator != "" {
+		src.Allocator, src.Shared = t.Allocator, true
+	}
+	if t.Workers == 0 {
+		src.Workers = 1
+	}
+	if t.Workers < 0 || t.Workers > 4096 {
+		return src, fmt.Errorf("numWorkers %d: allowed are 1 to 4096", t.Workers)
+	}
+	if ms := t.Availability; ms != nil && *ms >= 0 {
+		src.Wait = time.Duration(*ms) * time.Millisecond
+	}
+	termination := defaultTermination
+	if t.TerminationTimeout != "" {
+		var err error
+		if termination, err = time.ParseDuration(t.TerminationTimeout); err != nil {
+			return src, fmt.Errorf("workerTerminationTimeout %q: must be a duration such as 10s", t.TerminationTimeout)
+		}
+	}
+	s.Termination = max(s.Termination, termination)
+	src.scheme = t.Kind + "/" + strings.ReplaceAll(name, " ", "_")
+	if t.Batch != nil && t.Batch.Mode == "enable" {
+		return src, errors.New("batch: is not there; events come one by one without it")
+	}
+	switch {
+	case t.Kind == KindHTTP:
+		return src, src.http(t)
+	case t.Kind == KindCron:
+		return src, src.cron(t)
+	case t.Kind == KindKickstart:
+		return src, src.Event.read(t.Attributes)
+	case slices.Contains(elsewhere, t.Kind):
+		return src, fmt.Errorf("kind %q: is not there: brokers speak to an http trigger through a connector such as KEDA's or Knative's", t.Kind)
+	default:
+		return src, fmt.Errorf("kind %q: is not registered: there are http, cron, kickstart", t.Kind)
+	}
+}
+
+// http reads the attributes of an http trigger.
+func (src *Source) http(t Trigger) error {
+	if src.Address = t.URL; src.Address == "" {
+		src.Address = defaultAddress
+	}
+	head, err := t.Attributes.number("readBufferSize", 0)
+	if err != nil {
+		return err
+	}
+	if head <= 0 {
+		head = defaultHead
+	}
+	src.HeadBytes = min(max(head, 1<<10), 64<<10-1)
+	body, err := t.Attributes.number("maxRequestBodySize", 0)
+	if err != nil {
+		return err
+	}
+	if body <= 0 {
+		body = defaultBody
+	}
+	src.MaxBody = int64(body)
+	if _, err := t.Attributes.flag("reduceMemoryUsage"); err != nil { // it has no effect here
+		return err
+	}
+	part, err := t.Attributes.part("cors")
+	if err != nil {
+		return err
+	}
+	src.CORS, err = readCORS(part)
+	return err
+}
+
+// cron reads the attributes of a cron trigger.
+func (src *Source) cron(t Trigger) error {
+	if err := src.Event.read(t.Attributes); err != nil {
+		return err
+	}
+	schedule, err := t.Attributes.Text("schedule")
+	if err != nil {
+		return err
+	}
+	interval, err := t.Attributes.Text("interval")
+	if err != nil {
+		return err
+	}
+	switch {
+	case interval != "":
+		d, err := time.ParseDuration(interval)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("interval %q: must be a duration of more than 0, such as 10s", interval)
+		}
+		src.Schedule = Every(d)
+	case schedule != "":
+		if src.Schedule, err = ParseSchedule(schedule); err != nil {
+			return fmt.Errorf("schedule %q: %w", schedule, err)
+		}
+	default:
+		return errors.New("cron: needs a schedule or an interval")
+	}
+	return nil
+}
+
+// HTTP returns the http triggers.
+func (s *Settings) HTTP() (all []*Source) {
+	for i := range s.Triggers {
+		if s.Triggers[i].Kind == KindHTTP {
+			all = append(all, &s.Triggers[i])
+		}
+	}
+	return all
+}
+
+// pythonHandler is what a handler of Python must look like.
+var pythonHandler = regexp.MustCompile(`^([\w|-]+(?:\.[\w|-]+)*):(\w+)$`)
+
+// PythonHandler splits module.sub:function.
+func PythonHandler(text string) (module, function string, err error) {
+	m := pythonHandler.FindStringSubmatch(text)
+	if m == nil {
+		return "", "", fmt.Errorf("spec.handler %q: must be module.sub:function", text)
+	}
+	return m[1], m[2], nil
+}
+
+// DecodesStrings reports whether the strings of an event are text for Python, and not bytes.
+func DecodesStrings(lookup func(name string) (string, bool)) bool {
+	v, _ := lookup("NUCLIO_PYTHON_DECODE_EVENT_STRINGS")
+	return !slices.Contains([]string{"no", "false", "disable", "disabled"}, strings.ToLower(v))
+}
