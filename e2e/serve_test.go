@@ -60,10 +60,16 @@ func TestNodeIsServedByWarmWorkers(t *testing.T) {
 }
 
 func TestExamplesAnswer(t *testing.T) {
-	for _, file := range []string{"python/handler.py", "node/handler.js", "ruby/handler.rb", "php/handler.php", "perl/handler.pl"} {
+	for _, file := range []string{"python/handler.py", "node/handler.js", "ruby/handler.rb", "php/handler.php", "perl/handler.pl", "go"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, "serve", "../examples/"+file)
+			handler := "../examples/" + file
+			if file == "go" {
+				handler = filepath.Join(t.TempDir(), "handler")
+				out, err := exec.Command("go", "build", "-buildvcs=false", "-o", handler, "../examples/go").CombinedOutput()
+				require.NoError(t, err, "%s", out)
+			}
+			p := start(t, "serve", handler)
 			_, body := p.get("/?name=pod")
 			require.Equal(t, "hello pod\n", body)
 			_, body = p.do("PUT", "/", []byte("abc"))

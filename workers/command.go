@@ -55,6 +55,10 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 		return nil
 	}
 	l := cfg.Handler.language()
+	if l == &program {
+		c.args = []string{c.path}
+		return nil
+	}
 	if isScript(c.path) {
 		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
 	}
@@ -82,6 +86,12 @@ func (c Config) program() (string, error) {
 	l := c.Handler.language()
 	if l == nil {
 		return "", fmt.Errorf("handler %q: unknown extension: allowed are %s", c.Handler.File, extensions())
+	}
+	if l == &program {
+		if c.Interpreter != "" {
+			return "", fmt.Errorf("workers-interpreter %q: the handler is a program itself", c.Interpreter)
+		}
+		return c.Handler.File, nil
 	}
 	name := c.Interpreter
 	if name == "" {

@@ -32,6 +32,9 @@ type language struct {
 	contracts  []string
 }
 
+// program is no language: a file with another extension that can be executed speaks the protocol itself.
+var program = language{name: "program", contracts: []string{wrapper.Native}}
+
 // languages are tried in order; the first with the file's extension is taken.
 func languages() []*language { return []*language{&python, &node, &ruby, &php, &perl} }
 
@@ -111,8 +114,8 @@ func (h Handler) String() string {
 	return h.File + ":" + h.Function
 }
 
-// Language returns the name of the language that the file's extension stands for;
-// empty if we know none.
+// Language returns the name of the language that the file's extension stands for, or
+// "program" for another file that can be executed; empty if it cannot.
 func (h Handler) Language() string {
 	if l := h.language(); l != nil {
 		return l.name
@@ -125,6 +128,9 @@ func (h Handler) language() *language {
 		if slices.Contains(l.extensions, filepath.Ext(h.File)) {
 			return l
 		}
+	}
+	if filepath.Ext(h.File) != ".sh" && unix.Faccessat(unix.AT_FDCWD, h.File, unix.X_OK, unix.AT_EACCESS) == nil {
+		return &program
 	}
 	return nil
 }
@@ -144,8 +150,11 @@ func (h Handler) validate() error {
 		return fmt.Errorf("handler %q: %w", h.File, err)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("handler %q: not a regular file", h.File)
+	case filepath.Ext(h.File) == ".sh":
+		return fmt.Errorf("handler %q: a shell script is started for each request: fnpod run --mode streaming -- sh %s", h.File, h.File)
 	case h.language() == nil:
-		return fmt.Errorf("handler %q: unknown extension %q: allowed are %s", h.File, filepath.Ext(h.File), extensions())
+		return fmt.Errorf("handler %q: unknown extension %q: allowed are %s, or a program that speaks the worker protocol",
+			h.File, filepath.Ext(h.File), extensions())
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, h.File, unix.R_OK, unix.AT_EACCESS); err != nil {
 		return fmt.Errorf("handler %q: cannot be read: %w", h.File, err)

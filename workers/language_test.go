@@ -17,7 +17,7 @@ import (
 func TestParseHandler(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	for _, name := range []string{"f.py", "f.mjs", "f.rb", "f.lua", "with:colon.py"} {
+	for _, name := range []string{"f.py", "f.mjs", "f.rb", "f.lua", "f.sh", "with:colon.py"} {
 		require.NoError(t, os.WriteFile(name, nil, 0o600))
 	}
 	require.NoError(t, os.Mkdir("d.py", 0o700))
@@ -31,7 +31,8 @@ func TestParseHandler(t *testing.T) {
 		{"f.py:", "", "", "", "no function name after the colon"},
 		{"g.py", "", "", "", "no such file"},
 		{"f.rb", "f.rb", "", "ruby", ""},
-		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php, .pl`},
+		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php, .pl, or a program`},
+		{"f.sh", "", "", "", "a shell script is started for each request: fnpod run --mode streaming -- sh "},
 		{"d.py", "", "", "", "not a regular file"},
 	} {
 		h, err := workers.ParseHandler(c.spec)
@@ -189,9 +190,16 @@ func TestLanguages(t *testing.T) {
 		{"ruby", "handler.rb", rubyFunction, "KeyError"},
 		{"php", "handler.php", phpFunction, "LogicException"},
 		{"perl", "handler.pl", perlFunction, "die"},
+		{"go", "", "", "panic"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cfg := function(t, c.file, c.source)
+			var cfg workers.Config
+			where := "handler."
+			if c.name == "go" {
+				cfg, where = goHandler(t), "program_test.go"
+			} else {
+				cfg = function(t, c.file, c.source)
+			}
 			if _, err := os.Stat(cfg.Handler.File); err != nil || cfg.Validate() != nil {
 				t.Skip("no interpreter: ", cfg.Validate())
 			}
@@ -217,9 +225,11 @@ func TestLanguages(t *testing.T) {
 			require.Equal(t, 500, raised.Status)
 			require.Equal(t, c.exception, raised.Type)
 			require.Contains(t, raised.Message, "missing")
-			require.Contains(t, p.logs.records("function failed")[0]["traceback"], "handler.")
-			require.ErrorAs(t, p.Do(newExchange("/unusable")), &raised)
-			require.Equal(t, 500, raised.Status)
+			require.Contains(t, p.logs.records("function failed")[0]["traceback"], where)
+			if c.name != "go" { // where every answer is one
+				require.ErrorAs(t, p.Do(newExchange("/unusable")), &raised)
+				require.Equal(t, 500, raised.Status)
+			}
 
 			p.get(t, "/print")
 			require.Eventually(t, func() bool { return p.logs.count("function output") == 2 }, patience, time.Millisecond)

@@ -95,6 +95,9 @@ func (w *testWorker) read() (testFrame, bool) {
 }
 
 func beWorker(mode string) int {
+	if mode == "go" {
+		return serveGo()
+	}
 	w := &testWorker{mode: mode, in: os.NewFile(3, "in"), out: os.NewFile(4, "out")}
 	if lane := strings.Split(os.Getenv("FNPOD_WORKER_LANE"), ","); len(lane) == 3 {
 		n, _ := strconv.Atoi(lane[1])
