@@ -46,6 +46,8 @@ type Config struct {
 	// streams, with bursts of one second; a short line counts as 64 bytes. More
 	// is read and dropped. 0 means DefaultOutputRate, less than 0 means no bound.
 	OutputRate int
+	// Lines says what becomes of long lines.
+	Lines LineRule
 	// Grace is the time from SIGTERM to SIGKILL in Stop; 0 means DefaultGrace.
 	Grace time.Duration
 	// OOMScoreAdj is added to our own oom_score_adj, so that the kernel, short

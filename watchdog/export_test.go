@@ -36,7 +36,7 @@ type Lines struct{ l lines }
 func NewLines(c Config) *Lines {
 	o := &output{deliver: c.Output, failed: func(any) {}}
 	o.rate.init(c.OutputRate, time.Now())
-	return &Lines{lines{output: o, stream: Stdout, buf: new(buffer)}}
+	return &Lines{lines{output: o, stream: Stdout, rule: c.Lines, buf: new(buffer)}}
 }
 
 // Write feeds b in one read, as far as it fits, and returns how much did.

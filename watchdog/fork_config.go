@@ -60,8 +60,9 @@ type ForkConfig struct {
 	// Output is called with each line of standard error and the id of its request.
 	// It must not block for long. nil: the process has our standard error.
 	Output func(id string, l Line)
-	// OutputRate and OOMScoreAdj are those of Config, per process.
+	// OutputRate, Lines and OOMScoreAdj are those of Config, per process.
 	OutputRate, OOMScoreAdj int
+	Lines                   LineRule
 
 	Log *slog.Logger // nil: no log
 }

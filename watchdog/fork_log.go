@@ -12,7 +12,7 @@ func (r *forked) log() {
 	if !r.logging {
 		r.logging = true
 		r.stderr.rate.init(r.f.cfg.OutputRate, time.Now())
-		r.lines = lines{output: &r.stderr, stream: Stderr, buf: buffers.Get().(*buffer)}
+		r.lines = lines{output: &r.stderr, stream: Stderr, rule: r.f.cfg.Lines, buf: buffers.Get().(*buffer)}
 	}
 	n, err := unix.Read(int(r.fds[onStderr].Fd), r.lines.space())
 	switch {

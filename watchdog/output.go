@@ -34,6 +34,7 @@ type output struct {
 	stdout, stderr pipe
 	deliver        func(Line)
 	failed         func(any) // told when deliver panicked
+	rule           LineRule
 	rate           rate
 	dropped        atomic.Int64
 	open           atomic.Int32  // readers that still run
@@ -48,7 +49,7 @@ type pipe struct {
 }
 
 func newOutput(c Config) (*output, error) {
-	o := &output{deliver: c.Output, drained: make(chan struct{})}
+	o := &output{deliver: c.Output, rule: c.Lines, drained: make(chan struct{})}
 	o.rate.init(c.OutputRate, time.Now())
 	o.failed = func(v any) { c.Log.Error("output handler panicked", "panic", v) }
 	var err error
@@ -108,7 +109,7 @@ func (o *output) read(s Stream, f *os.File) {
 	}()
 	b := buffers.Get().(*buffer)
 	defer buffers.Put(b)
-	l := lines{output: o, stream: s, buf: b}
+	l := lines{output: o, stream: s, rule: o.rule, buf: b}
 	for {
 		n, err := f.Read(l.space())
 		l.add(n)

@@ -38,6 +38,42 @@ func TestW14ALongLineIsCutAndReadToItsEnd(t *testing.T) {
 	require.Zero(t, p.Dropped())
 }
 
+// What is longer than a line may be is skipped, or split without loss; lengths around every bound.
+func TestLineRules(t *testing.T) {
+	for _, rule := range []watchdog.LineRule{
+		{}, {Bytes: 100}, {Bytes: 100, Split: true}, {Split: true}, {Bytes: 40_000}, {Bytes: 40_000, Split: true},
+		{Bytes: 70_000, Split: true}, {Bytes: -1, Split: true}, {Bytes: 5 << 20},
+	} {
+		most := map[bool]int{true: 1 << 20, false: rule.Bytes}[rule.Bytes < 0 || rule.Bytes > 1<<20]
+		if rule.Bytes == 0 {
+			most = watchdog.MaxLine
+		}
+		for _, size := range []int{0, 1, 99, 100, 101, 250, 16_384, 16_385, 39_999, 40_000, 40_001, 120_000, 1 << 20, 1<<20 + 1} {
+			var want, got []string
+			line := strings.Repeat("0123456789", size/10+1)[:size]
+			for rest := line; ; {
+				n := min(len(rest), most)
+				want, rest = append(want, rest[:n]), rest[n:]
+				if len(rest) == 0 || !rule.Split {
+					break
+				}
+			}
+			out := &recorder{}
+			l := watchdog.NewLines(watchdog.Config{Output: out.add, OutputRate: -1, Lines: rule})
+			for rest := line + "\nafter\n" + line; len(rest) > 0; {
+				rest = rest[l.Write([]byte(rest[:min(len(rest), 7000)])):]
+			}
+			l.Close()
+			got = out.text(watchdog.Stdout)
+			if size == 0 {
+				require.Equal(t, []string{"", "after"}, got)
+				continue
+			}
+			require.Equal(t, append(append(want, "after"), want...), got, "%+v, a line of %d", rule, size)
+		}
+	}
+}
+
 func TestW14AFloodIsReadAndCounted(t *testing.T) {
 	noLeaks(t)
 	const lines = 50_000
