@@ -390,6 +390,35 @@ func TestOpenFaaS8Logs(t *testing.T) {
 	}
 }
 
+// §8, §24.9: lines up to log_buffer_size are one, longer ones are split; nothing is lost, and no request hangs.
+func TestOpenFaaS8LongLines(t *testing.T) {
+	t.Parallel()
+	for _, size := range []string{"", "100", "-1"} {
+		env := []string{"prefix_logs=false"}
+		if size != "" {
+			env = append(env, "log_buffer_size="+size)
+		}
+		http, serializing := ofWatchdog(t, env...), ofScript(t, "serializing", `head -c "$Http_Query" /dev/zero | tr '\0' x >&2; echo >&2`, env...)
+		for _, p := range []*pod{http, serializing} {
+			for range 3 {
+				code, _ := p.get("/long?60000")
+				require.Equal(t, 200, code)
+			}
+			require.Eventually(t, func() bool {
+				line := regexp.MustCompile("(?m)^(x+)$")
+				all := 0
+				for _, m := range line.FindAllString(p.log.String(), -1) {
+					all += len(m)
+					if size == "100" && len(m) > 100 || size != "100" && len(m) != 60000 {
+						return false
+					}
+				}
+				return all == 3*60000
+			}, 10*time.Second, 5*time.Millisecond, size)
+		}
+	}
+}
+
 func TestOpenFaaS15Metrics(t *testing.T) {
 	p := ofWatchdog(t, "exec_timeout=200ms")
 	require.Zero(t, p.series("http_requests_in_flight"), "there from the start")

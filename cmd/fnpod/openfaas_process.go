@@ -43,7 +43,7 @@ func openFaaSProcess(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*
 			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: 100, ConnectTimeout: limit,
 		},
 		supervisor: &watchdog.Supervisor{
-			Process:       watchdog.Config{Path: path, Args: s.Process, Env: inv.env.all(), Stdin: stdin, OutputRate: -1, Grace: 2 * time.Second, Log: log},
+			Process:       watchdog.Config{Path: path, Args: s.Process, Env: inv.env.all(), Stdin: stdin, OutputRate: -1, Lines: s.Lines(), Grace: 2 * time.Second, Log: log},
 			Probe:         probe,
 			StartTimeout:  365 * 24 * time.Hour, // nothing of the original waits for the port
 			ExitWithChild: true, Log: log,

@@ -34,6 +34,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             os._exit(int(self.path.partition("?")[2]))
         if path.endswith("/sleep"):
             time.sleep(float(self.path.partition("?")[2]))
+        if path.endswith("/long"):
+            print("x" * int(self.path.partition("?")[2]), file=sys.stderr, flush=True)
         if path.endswith("/log"):
             print("to stdout", flush=True)
             print("to stderr", file=sys.stderr, flush=True)

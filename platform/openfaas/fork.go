@@ -40,7 +40,7 @@ func (s *Settings) Fork() watchdog.ForkConfig {
 	c.OutputGrace = cmp.Or(s.ExecTimeout, s.WriteTimeout, defaultTimeout)
 	c.ClientGone, c.Finish = proxy.ErrClientGone, !s.KillOnLeave
 	c.Credentials, c.Variables, c.MaxVariables = true, s.Variables, mostVariables
-	c.OutputRate = -1
+	c.OutputRate, c.Lines = -1, s.Lines()
 	if s.Classic != nil {
 		c.Fields, c.Combined, c.FailedOutput = s.classicFields, s.Classic.CombineOutput, true
 	}

@@ -68,6 +68,11 @@ func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler; nobody of ours groups.
 func (h handler) WithGroup(string) slog.Handler { return h }
 
+// Lines says what becomes of long lines of the function: nothing of them is lost.
+func (s *Settings) Lines() watchdog.LineRule {
+	return watchdog.LineRule{Bytes: s.LogLineBytes, Split: true}
+}
+
 // LogLine writes a line of the function as the original does: with a stamp and the name of its stream, or bare.
 func (s *Settings) LogLine(w io.Writer, l watchdog.Line) {
 	var b []byte

@@ -268,5 +268,8 @@ func (r *reader) lineBytes() int {
 	if err != nil {
 		r.fail("log_buffer_size %q: must be a number of bytes, or -1 for no limit", text)
 	}
-	return int(n)
+	if n == 0 { // with which the original logs nothing
+		return defaultLine
+	}
+	return int(max(n, -1))
 }
