@@ -21,6 +21,7 @@ type template struct {
 	handler  string   // file of testdata/templates
 	as       string   // where the image has it
 	contract string
+	old      []string // what the first image sets besides; http mode without it
 	env      []string
 }
 
@@ -33,8 +34,11 @@ func (m *template) both(t *testing.T) (old, warm *pod) {
 	require.NoError(t, err)
 	_, port, _ := strings.Cut(freePort(t), ":")
 	index := "index" + filepath.Ext(m.server)
-	old = ofWorkers(t, map[string]string{m.as: string(source), index: string(server)},
-		append([]string{"mode=http", "upstream_url=http://127.0.0.1:" + port, "fprocess=" + strings.Join(m.program, " ") + " " + port}, m.env...)...)
+	environ := append([]string{"fprocess=" + strings.Join(m.program, " ") + " " + port}, m.env...)
+	if m.old == nil {
+		environ = append(environ, "mode=http", "upstream_url=http://127.0.0.1:"+port)
+	}
+	old = ofWorkers(t, map[string]string{m.as: string(source), index: string(server)}, append(environ, m.old...)...)
 	warm = ofWorkers(t, map[string]string{m.as: string(source)}, append([]string{"FNPOD_CONTRACT=" + m.contract}, m.env...)...)
 	old.begin()
 	return old, warm.beginReady()
@@ -243,5 +247,29 @@ func TestOpenFaaS19NodeAnswersAsTheTemplate(t *testing.T) {
 			env: []string{express(t), "RAW_BODY=" + raw, "MAX_JSON_SIZE=200kb", "MAX_RAW_SIZE=0.15mb"},
 		}
 		m.same(t, append(paths("GET", nodeAnswers...), nodeRequests...))
+	}
+}
+
+// §17, §19, §23.1: what is a process per request behind the classic watchdog is the same in a worker that stays: text, output, variables.
+func TestOpenFaaS19ClassicHandlersAnswerAsTheTemplates(t *testing.T) {
+	t.Parallel()
+	const kind = "Content-Type: "
+	var requests []templateRequest
+	for _, text := range []string{
+		"", "a", "grüß", "a\r\nb\rc", "\xffb", "print", "none", "empty", "child", "exit 0", "exit 3", "raise", "html", "set", "env", "binary", "object", "number", "error", "throw",
+		"promise", "reject", "later",
+	} {
+		requests = append(requests, templateRequest{method: "POST", target: "/", body: text})
+	}
+	requests = append(requests,
+		templateRequest{"POST", "/p%20q/%C3%BC?a=b&c=%20", "env", []string{kind + "text/x-a", "X-Foo-BAR: 1", "X-Foo-Bar: 2"}},
+		templateRequest{"PUT", "/", "env", []string{"Query: spoofed", "X-Empty: "}}, templateRequest{"GET", "/", "", nil},
+		templateRequest{"DELETE", "/x", "env", nil}, templateRequest{"HEAD", "/", "", nil}, templateRequest{"OPTIONS", "/", "", nil})
+	for _, m := range []*template{
+		{server: "classic_server.py", program: []string{flaskPython(t), "index.py"}, handler: "classic_handler.py", as: "function/handler.py"},
+		{server: "classic_server.js", program: []string{"node", "index.js"}, handler: "classic_handler.js", as: "function/handler.js"},
+	} {
+		m.contract, m.env, m.old = "openfaas-classic", []string{"LANG=C.UTF-8"}, []string{"FNPOD_PLATFORM=openfaas-classic", "combine_output=false"}
+		m.same(t, requests)
 	}
 }

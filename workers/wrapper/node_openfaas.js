@@ -296,6 +296,7 @@ function matches(headers, etag) {
 // classic returns a native handler around handle(text, callback), whose output is the answer.
 function classic(handle) {
   const write = process.stdout.write.bind(process.stdout), environment = process.env.cgi_headers;
+  const own = { ...process.env }, home = process.cwd();
   let output = null;
   process.stdout.write = (data, encoding, done) => {
     if (!output) return write(data, encoding, done);
@@ -305,6 +306,7 @@ function classic(handle) {
     return true;
   };
   return async (req) => {
+    if (!/^(GET|POST|PUT|PATCH|DELETE)$/.test(req.method)) return { status: 405 };
     const variables = environment === undefined || environment === 'true' ? variablesOf(req) : {};
     Object.assign(process.env, variables);
     output = [];
@@ -315,7 +317,9 @@ function classic(handle) {
     }
     const body = Buffer.concat(output);
     output = null;
-    for (const name of Object.keys(variables)) delete process.env[name];
+    for (const name of Object.keys(process.env)) if (!(name in own)) delete process.env[name];
+    for (const name of Object.keys(own)) if (process.env[name] !== own[name]) process.env[name] = own[name];
+    process.chdir(home);
     const type = process.env.content_type || req.headers['content-type'] || (body.length ? sniffed(body) : '');
     return { status: 200, headers: type ? { 'content-type': type } : {}, body: body.length ? body : undefined };
   };

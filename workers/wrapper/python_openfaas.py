@@ -419,16 +419,21 @@ def flask_application(call):
 
 def classic(handle):
     home, kind_of_all, log = os.getcwd(), os.environ.get('content_type'), os.dup(1)
+    sys.stdout.reconfigure(errors='surrogateescape')  # as images of Python have standard input and output
+    raw = getattr(os.environ, '_data', os.environ)  # compared without decoding
+    own, own_raw = dict(os.environ), dict(raw)
     wanted = os.environ.get('cgi_headers', 'true') == 'true'
 
     def answer(req):
+        if req.method not in METHODS['openfaas-http']:
+            return None, 405
         variables = variables_of(req) if wanted else {}
         os.environ.update(variables)
         out = os.memfd_create('fnpod-output')  # one for each call: what a call leaves running writes into no other answer
         os.dup2(out, 1)
         good = False
         try:
-            result = handle(req.body.decode().replace('\r\n', '\n').replace('\r', '\n'))
+            result = handle(req.body.decode('utf-8', 'surrogateescape'))
             if result is not None:
                 print(result)
             good = True
@@ -441,13 +446,16 @@ def classic(handle):
             os.dup2(log, 1)
             for name in variables:
                 os.environ.pop(name, None)
+            if raw != own_raw:
+                os.environ.clear()
+                os.environ.update(own)
             os.chdir(home)
             body = os.pread(out, os.fstat(out).st_size, 0)
             os.close(out)
             if not good:
                 sys.stderr.write(body.decode('utf-8', 'backslashreplace'))
         kind = kind_of_all or req.headers.get('content-type')
-        return (body, 200, [('content-type', kind)]) if kind else sniffed(body)
+        return (body, 200, [('content-type', kind or sniffed(body))]) if kind or body else (None, 200)
     return answer
 
 
@@ -470,9 +478,7 @@ def sniffed(body):
     """Gives the type that output looks like: HTML, text or neither."""
     start = body[:512]
     if start.lstrip().lower().startswith((b'<!doctype html', b'<html', b'<head', b'<body', b'<h1', b'<p>', b'<div', b'<table')):
-        kind = HTML
-    elif len(start.translate(None, bytes([*range(9), 11, *range(14, 27), *range(28, 32)]))) == len(start):
-        kind = TEXT[13:].decode()
-    else:
-        kind = BINARY[13:].decode()
-    return body, 200, [('content-type', kind)]
+        return HTML
+    if len(start.translate(None, bytes([*range(9), 11, *range(14, 27), *range(28, 32)]))) == len(start):
+        return TEXT[13:].decode()
+    return BINARY[13:].decode()

@@ -176,7 +176,7 @@ def handle(req):
 		id++
 		return w.ask(request(id, "POST", "/p%20q", "a=b", []byte(body), fields...))
 	}
-	require.Equal(t, "printed;A\nBfunction.handler\n", string(ask("a\r\nb").body))
+	require.Equal(t, "printed;A\r\nB\xfffunction.handler\n", string(ask("a\r\nb\xff").body))
 	require.Equal(t, "so far\n", string(ask("exit 0").body))
 	require.Equal(t, byte(tError), ask("exit 3").kind)
 	require.Empty(t, ask("none").body)
