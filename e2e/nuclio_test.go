@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -240,3 +241,5 @@ func readAll(t *testing.T, r *http.Response) string {
 	require.NoError(t, err)
 	return string(b)
 }
+
+func regexpMatch(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }

@@ -40,7 +40,7 @@ var (
 // zero; Label goes into the Fnpod-Error field, from a closed list.
 type Status struct {
 	Err        error // nil: in Parts.Statuses, for what has the Label already
-	Code       int
+	Code       int   // 0: in Parts.Statuses, that of the Label already
 	Label      string
 	Reject     metrics.RejectReason
 	Upstream   metrics.UpstreamReason
@@ -100,7 +100,10 @@ func (s *Server) statusOf(err error) Status {
 func (s *Server) inOwnWords(st Status) Status {
 	for i := range s.statuses {
 		if o := &s.statuses[i]; o.Err == nil && o.Label == st.Label {
-			st.Code, st.Text, st.Fields = o.Code, o.Text, o.Fields
+			st.Text, st.Fields = o.Text, o.Fields
+			if o.Code != 0 {
+				st.Code = o.Code
+			}
 			break
 		}
 	}

@@ -54,8 +54,8 @@ func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*
 			if err != nil {
 				return nil, err
 			}
-			q := queueSettings{Limit: src.Workers, Depth: 1_000_000, MaxWait: src.Wait, Discipline: queue.FIFO}
-			if src.Wait == 0 {
+			q := queueSettings{Limit: src.Workers, Depth: 1_000_000, MaxWait: s.LongestWait(src), Discipline: queue.FIFO}
+			if q.MaxWait == 0 {
 				q.Depth = 0
 			}
 			a = &nuclioAllocator{queue: queue.New(q.config())}

@@ -265,6 +265,17 @@ func (src *Source) cron(t Trigger) error {
 	return nil
 }
 
+// LongestWait returns the longest wait for a worker among the triggers that share those of src.
+func (s *Settings) LongestWait(src *Source) time.Duration {
+	var d time.Duration
+	for i := range s.Triggers {
+		if s.Triggers[i].Allocator == src.Allocator {
+			d = max(d, s.Triggers[i].Wait)
+		}
+	}
+	return d
+}
+
 // HTTP returns the http triggers.
 func (s *Settings) HTTP() (all []*Source) {
 	for i := range s.Triggers {

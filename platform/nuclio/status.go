@@ -40,5 +40,8 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Code: 431, Label: "header_size", Text: "Too big request header", Fields: textFields},
 		{Code: 431, Label: "line_size", Text: "Too big request header", Fields: textFields},
 	}
+	for _, label := range []string{"request_line", "version", "method", "target", "host", "header", "framing", "chunk", "trailer"} {
+		all = append(all, proxy.Status{Label: label, Text: unparsable, Fields: textFields})
+	}
 	return all
 }
