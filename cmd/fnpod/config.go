@@ -147,7 +147,7 @@ type workerSettings struct {
 	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once."`
 	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
 	Interpreter  string        `name:"workers-interpreter" placeholder:"PROGRAM" empty:"(by language)" help:"Program that runs the handler; empty chooses it by language."`
-	Contract     string        `name:"contract" allowed:"native,openfaas-http,openfaas-flask,openfaas-classic,nuclio" help:"How the handler is called: native; nuclio with context and event; or as OpenFaaS' templates do: openfaas-http with event and context, openfaas-flask with the body, openfaas-classic with the body as text, where what it prints is the answer."`
+	Contract     string        `name:"contract" allowed:"native,openfaas-http,openfaas-flask,openfaas-classic,nuclio,kubeless" help:"How the handler is called: native; nuclio with context and event; kubeless with event and context; or as OpenFaaS' templates do: openfaas-http with event and context, openfaas-flask with the body, openfaas-classic with the body as text, where what it prints is the answer."`
 }
 
 // defaults returns the grammar with every setting at its default.

@@ -5,6 +5,8 @@
 //	python_later.py     the rest, compiled on first use
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
 //	python_nuclio.py    handlers of Nuclio, likewise
+//	python_kubeless.py  handlers of Kubeless, likewise
+//	python_wsgi.py      what the parts for OpenFaaS and Kubeless share
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
 //	ruby.rb             the Ruby worker
@@ -29,6 +31,7 @@ const (
 	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
 	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback
 	Nuclio          = "nuclio"           // handler(context, event)
+	Kubeless        = "kubeless"         // handler(event, context)
 )
 
 //go:embed python.py
@@ -39,6 +42,12 @@ var pythonLater string
 
 //go:embed python_openfaas.py
 var pythonOpenFaaS string
+
+//go:embed python_wsgi.py
+var pythonWSGI string
+
+//go:embed python_kubeless.py
+var pythonKubeless string
 
 //go:embed python_nuclio.py
 var pythonNuclio string
@@ -51,7 +60,7 @@ var nodeOpenFaaS string
 
 // PythonContracts are the contracts of Python workers.
 func PythonContracts() []string {
-	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic, Nuclio}
+	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic, Nuclio, Kubeless}
 }
 
 // Python returns the source of the Python worker for a contract, for Python 3.8 and later; empty if there is none. Run it as
@@ -68,8 +77,10 @@ func Python(contract string) string {
 		return source
 	case Nuclio:
 		return beforeMain(source, pythonNuclio, "\nmain()\n")
+	case Kubeless:
+		return beforeMain(source, pythonWSGI+"\n\n"+pythonKubeless, "\nmain()\n")
 	default:
-		return beforeMain(source, pythonOpenFaaS, "\nmain()\n")
+		return beforeMain(source, pythonWSGI+"\n\n"+pythonOpenFaaS, "\nmain()\n")
 	}
 }
 
