@@ -49,6 +49,8 @@ const (
 	FunctionUp           // 1 or 0
 	FunctionRestarts     // counter
 	Processes            // one per request
+	ProcessesWaiting     // for a request
+	ProcessesTaken       // counter
 	ProcessStarts        // counter
 	ProcessFailures      // counter; label: reason
 	OutputDropped        // counter, bytes
@@ -136,9 +138,11 @@ var table = [...]series{
 	FunctionUp:       {"fnpod_function_up", gauge, "", nil, "1 when the function's process runs and its probe passes."},
 	FunctionRestarts: {"fnpod_function_restarts_total", counter, "restarts", nil, "Times the function's process was started again."},
 
-	Processes:       {"fnpod_processes", gauge, "processes", nil, "Processes that run for a request, and those of requests that were given up and have not ended."},
-	ProcessStarts:   {"fnpod_process_starts_total", counter, "processes", nil, "Processes started for a request."},
-	ProcessFailures: {"fnpod_process_failures_total", counter, "requests", []label{{"reason", []string{"exited", "signaled", "timeout", "canceled", "output", "start", "no_room", "refused"}}}, "Requests that their process did not answer: it exited with another code than 0, was ended by a signal or by --process-timeout; the request was given up by its client or by another time-out; too much output; the command cannot be started; no room for a process; a request that cannot be put into variables."},
+	Processes:        {"fnpod_processes", gauge, "processes", nil, "Processes that run for a request, and those of requests that were given up and have not ended."},
+	ProcessesWaiting: {"fnpod_processes_waiting", gauge, "processes", nil, "Processes that were started ahead and wait for a request."},
+	ProcessesTaken:   {"fnpod_processes_taken_total", counter, "requests", nil, "Requests that found a process waiting."},
+	ProcessStarts:    {"fnpod_process_starts_total", counter, "processes", nil, "Processes started for a request, which has come or will."},
+	ProcessFailures:  {"fnpod_process_failures_total", counter, "requests", []label{{"reason", []string{"exited", "signaled", "timeout", "canceled", "output", "start", "no_room", "refused"}}}, "Requests that their process did not answer: it exited with another code than 0, was ended by a signal or by --process-timeout; the request was given up by its client or by another time-out; too much output; the command cannot be started; no room for a process; a request that cannot be put into variables."},
 
 	OutputDropped:        {"fnpod_function_output_dropped_bytes_total", counter, "bytes", nil, "Output of the function that was not logged because there was too much of it."},
 	LogRecordsSuppressed: {"fnpod_log_records_suppressed_total", counter, "records", nil, "Log records of ours that were not written because there were too many."},

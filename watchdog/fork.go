@@ -52,6 +52,7 @@ func (e *FailedError) Is(target error) bool { return target == ErrFailed }
 type Fork struct {
 	cfg   ForkConfig
 	base  base
+	ahead *ahead // nil with Exec
 	epoch time.Time
 
 	refused atomic.Int64 // until then, on now's clock, nothing is started: the system had no room
@@ -76,12 +77,18 @@ func NewFork(c ForkConfig) (*Fork, error) {
 	}
 	f := &Fork{cfg: c, epoch: time.Now(), running: make(map[*forked]struct{})}
 	f.base.init(c.Env)
-	return f, nil
+	if c.Launcher != Exec {
+		f.ahead, err = newAhead(f)
+	}
+	return f, err
 }
 
 // Run returns when ctx has ended and all processes with it: those that still run
 // then are asked to end, and killed after the grace time.
 func (f *Fork) Run(ctx context.Context) error {
+	if f.ahead != nil {
+		f.ahead.run(ctx)
+	}
 	<-ctx.Done()
 	f.mu.Lock()
 	f.closed = true
@@ -99,6 +106,10 @@ func (f *Fork) Run(ctx context.Context) error {
 	f.idle = nil
 	return nil
 }
+
+// Prepared reports whether Run has tried to have processes wait for requests, if the launcher does that. Requests may
+// come before.
+func (f *Fork) Prepared() bool { return f.ahead == nil || f.ahead.filled.Load() }
 
 // Do runs a process for one request and writes its answer to x. When it returns,
 // the process and its group are gone (invariant P4), unless the error is a

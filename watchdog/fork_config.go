@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -18,10 +20,40 @@ const (
 	Serializing                 // when the process has ended well
 )
 
+// Launcher says how a process comes to be.
+type Launcher uint8
+
+// The launchers of a Fork.
+const (
+	Exec    Launcher = iota // the command is started when its request has come
+	Standby                 // it was started before, and waits on its standard input for its one request
+)
+
+var launcherNames = [...]string{Exec: "exec", Standby: "standby"}
+
+// String returns the launcher's name.
+func (l Launcher) String() string { return launcherNames[l] }
+
+// ParseLauncher returns the launcher of a name.
+func ParseLauncher(name string) (Launcher, error) {
+	if i := slices.Index(launcherNames[:], name); i >= 0 {
+		return Launcher(i), nil
+	}
+	return 0, fmt.Errorf("launcher %q: must be one of %s", name, strings.Join(launcherNames[:], ", "))
+}
+
 // ForkConfig says what Fork runs and how. Start from DefaultForkConfig and set
 // Path. All sizes are bytes.
 type ForkConfig struct {
-	Mode ForkMode
+	Mode     ForkMode
+	Launcher Launcher
+	// Standby is how many processes wait ahead of requests, unless the processors are
+	// saturated. They get nothing of Variables: their environment is older than the
+	// request. Requests that find none waiting get the same from a process of Exec.
+	Standby int
+	// StandbyIdle is how long they wait; 0 means for ever. They are started again when
+	// requests come again.
+	StandbyIdle time.Duration
 
 	Path string   // the program; not looked up
 	Args []string // with the program's own name first; empty: Path alone
@@ -67,6 +99,9 @@ type ForkConfig struct {
 	Log *slog.Logger // nil: no log
 }
 
+// maxStandby bounds what waits: each is a process that holds memory for nothing.
+const maxStandby = 64
+
 // DefaultForkConfig returns the limits of the robustness contract.
 func DefaultForkConfig() ForkConfig {
 	return ForkConfig{
@@ -74,6 +109,8 @@ func DefaultForkConfig() ForkConfig {
 		MaxOutput:   64 << 20,
 		Grace:       DefaultGrace,
 		OutputGrace: time.Second,
+		Standby:     1,
+		StandbyIdle: time.Minute,
 	}
 }
 
@@ -94,6 +131,10 @@ func (c ForkConfig) Validate() error {
 	if c.MaxVariables < 0 || c.MaxVariables >= maxArgument {
 		errs = append(errs, fmt.Errorf("max-variables %d: allowed are 0 to %d", c.MaxVariables, maxArgument-1))
 	}
+	if c.Standby < 0 || c.Standby > maxStandby || c.Launcher == Standby && c.Standby == 0 {
+		errs = append(errs, fmt.Errorf("standby %d: allowed are 1 to %d", c.Standby, maxStandby))
+	}
+	notNegative("standby-idle", c.StandbyIdle)
 	notNegative("process-timeout", c.Timeout)
 	notNegative("output-grace", c.OutputGrace)
 	return errors.Join(errs...)

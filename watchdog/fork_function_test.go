@@ -19,6 +19,11 @@ func playFunction(role string, args []string) int {
 		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
 			return 1
 		}
+	case "pid": // its pid, which it knows before its request, and the request
+		fmt.Print(os.Getpid(), " ")
+		if _, err := io.Copy(os.Stdout, os.Stdin); err != nil {
+			return 1
+		}
 	case "count": // the bytes of the request, after a line for the log
 		n, err := io.Copy(io.Discard, os.Stdin)
 		fmt.Fprintln(os.Stderr, "read", n, err)

@@ -12,11 +12,13 @@ import (
 // pageSize is what a pipe can always take, even of a user who has too many.
 const pageSize = 4096
 
-// begin starts the process with as much of the body as is there.
+// begin starts the process with as much of the body as is there, or takes one that waits.
 func (r *forked) begin(x Exchange) error {
 	c := &r.f.cfg
 	r.vars.reset(&r.f.base, c.Credentials, c.MaxVariables)
-	c.Variables(&r.vars, x)
+	if c.Launcher != Standby {
+		c.Variables(&r.vars, x)
+	}
 	env, mark, err := r.vars.build()
 	if err != nil {
 		return err
@@ -27,17 +29,12 @@ func (r *forked) begin(x Exchange) error {
 			return err
 		}
 	}
-	files, err := r.pipes(body, !inMemory)
-	if err == nil {
-		err = r.fork(env, mark, files)
-	}
-	for _, fd := range files.opened {
-		_ = unix.Close(fd) // the process has its own
-	}
-	if err != nil {
+	if w := r.f.ahead.take(); w != nil {
+		r.adopt(w)
+		r.give(body, !inMemory)
+	} else if err := r.exec(env, mark, body, !inMemory); err != nil {
 		return r.f.startFailed(err)
 	}
-	r.f.started()
 	if c.Timeout > 0 {
 		r.deadline = r.f.now() + int64(c.Timeout)
 	}
@@ -47,83 +44,32 @@ func (r *forked) begin(x Exchange) error {
 	return nil
 }
 
-// childFiles are the ends of the process.
-type childFiles struct {
-	list   [3]uintptr
-	opened []int // to be closed here when the process has them
-}
-
-// pipes makes the pipes of the process and writes what fits of the body.
-func (r *forked) pipes(body []byte, streamed bool) (childFiles, error) {
-	f := childFiles{opened: make([]int, 0, 3)}
-	null, err := nullInput()
-	if err != nil {
-		return f, err
-	}
-	f.list = [3]uintptr{null.Fd(), 0, 2}
-	reads, writes, err := r.pipe(&f)
-	if err != nil {
-		return f, err
-	}
-	f.take(1, writes)
-	r.fds[onStdout].Fd = int32(reads)
-	switch {
-	case r.f.cfg.Combined:
-		f.list[2] = f.list[1]
-	case r.f.cfg.Output != nil:
-		if reads, writes, err = r.pipe(&f); err != nil {
-			return f, err
+// exec starts a process for one request.
+func (r *forked) exec(env []string, mark string, body []byte, streamed bool) error {
+	ours, theirs, err := r.f.cfg.pipes(len(body) > 0 || streamed)
+	r.fds[onStdin].Fd, r.fds[onStdout].Fd, r.fds[onStderr].Fd = ours.stdin, ours.stdout, ours.stderr
+	if err == nil && ours.stdin >= 0 {
+		if streamed || len(body) > pageSize {
+			err = unix.SetNonblock(int(ours.stdin), true)
 		}
-		f.take(2, writes)
-		r.fds[onStderr].Fd = int32(reads)
+		r.give(body, streamed) // before the process is there: it finds it, and nobody has to wait
 	}
-	if len(body) == 0 && !streamed {
-		return f, nil
+	if err == nil {
+		r.proc, r.fds[onExit].Fd, err = r.f.exec(env, mark, theirs)
 	}
-	if reads, writes, err = r.pipe(&f); err != nil {
-		return f, err
+	theirs.close()
+	if err == nil {
+		r.yieldAt = r.f.now() + int64(yieldAfter)
 	}
-	f.take(0, reads)
-	r.fds[onStdin].Fd = int32(writes)
-	return f, r.load(body, streamed)
+	return err
 }
 
-// take gives the process an end.
-func (f *childFiles) take(i, fd int) {
-	f.list[i] = uintptr(fd)
-	f.opened = append(f.opened, fd)
-}
-
-// pipe makes a pipe, if descriptors are left for others too (rule L12).
-func (r *forked) pipe(f *childFiles) (reads, writes int, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return 0, 0, err
+// give writes the body, or its beginning, to the process, which has read nothing. One that is streamed follows.
+func (r *forked) give(body []byte, streamed bool) {
+	if !streamed {
+		r.rest = body
+		r.feed()
 	}
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil &&
-		slices.Max(fds[:]) >= int(min(limit.Cur, math.MaxInt32))-spareFiles {
-		f.opened = append(f.opened, fds[0], fds[1])
-		return 0, 0, syscall.EMFILE
-	}
-	return fds[0], fds[1], nil
-}
-
-// load writes the body, or its beginning, into the empty pipe: the process finds
-// it there, and nobody has to wait.
-func (r *forked) load(body []byte, streamed bool) error {
-	fd := int(r.fds[onStdin].Fd)
-	if streamed || len(body) > pageSize {
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return err
-		}
-	}
-	if streamed {
-		return nil
-	}
-	r.rest = body
-	r.feed()
-	return nil
 }
 
 // feed writes what the pipe takes of the body and closes it behind the end. That
@@ -145,9 +91,9 @@ func (r *forked) feed() {
 	r.closeFile(onStdin)
 }
 
-// fork starts the program.
-func (r *forked) fork(env []string, mark string, files childFiles) error {
-	c := &r.f.cfg
+// exec starts the program. The pidfd is -1 where the kernel has none.
+func (f *Fork) exec(env []string, mark string, files childFiles) (*Process, int32, error) {
+	c := &f.cfg
 	pidfd := -1
 	attr := syscall.ProcAttr{
 		Dir:   c.Dir,
@@ -157,11 +103,92 @@ func (r *forked) fork(env []string, mark string, files childFiles) error {
 	}
 	pid, err := children.start(mark, func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
 	if err != nil {
-		return err
+		return nil, -1, err
 	}
-	r.proc = &Process{pid: pid, grace: c.Grace, log: c.Log, mark: mark, killed: make(chan struct{})}
-	r.fds[onExit].Fd = int32(pidfd)
 	forbidCore(pid, c.Log)
-	r.yieldAt = r.f.now() + int64(yieldAfter)
-	return nil
+	f.started()
+	return &Process{pid: pid, grace: c.Grace, log: c.Log, mark: mark, killed: make(chan struct{})}, int32(pidfd), nil
+}
+
+// pipes are our ends of the streams of a process; -1 where there is none.
+type pipes struct{ stdin, stdout, stderr int32 }
+
+// close closes what is open. Nothing of ours is buffered in it.
+func (p *pipes) close() {
+	for _, fd := range []*int32{&p.stdin, &p.stdout, &p.stderr} {
+		if *fd >= 0 {
+			_ = unix.Close(int(*fd))
+			*fd = -1
+		}
+	}
+}
+
+// childFiles are the ends of the process.
+type childFiles struct {
+	list   [3]uintptr
+	opened []int // to be closed here when the process has them
+}
+
+// pipes makes the streams of a process. Without input it has an end at once. After an error what is open is returned, too.
+func (c *ForkConfig) pipes(input bool) (ours pipes, theirs childFiles, err error) {
+	ours = pipes{-1, -1, -1}
+	theirs.opened = make([]int, 0, 3)
+	null, err := nullInput()
+	if err != nil {
+		return ours, theirs, err
+	}
+	theirs.list = [3]uintptr{null.Fd(), 0, 2}
+	reads, writes, err := theirs.pipe()
+	if err != nil {
+		return ours, theirs, err
+	}
+	theirs.take(1, writes)
+	ours.stdout = int32(reads)
+	switch {
+	case c.Combined:
+		theirs.list[2] = theirs.list[1]
+	case c.Output != nil:
+		if reads, writes, err = theirs.pipe(); err != nil {
+			return ours, theirs, err
+		}
+		theirs.take(2, writes)
+		ours.stderr = int32(reads)
+	}
+	if !input {
+		return ours, theirs, nil
+	}
+	if reads, writes, err = theirs.pipe(); err != nil {
+		return ours, theirs, err
+	}
+	theirs.take(0, reads)
+	ours.stdin = int32(writes)
+	return ours, theirs, nil
+}
+
+// take gives the process an end.
+func (f *childFiles) take(i, fd int) {
+	f.list[i] = uintptr(fd)
+	f.opened = append(f.opened, fd)
+}
+
+// close closes the ends: the process has its own.
+func (f *childFiles) close() {
+	for _, fd := range f.opened {
+		_ = unix.Close(fd)
+	}
+}
+
+// pipe makes a pipe, if descriptors are left for others too (rule L12).
+func (f *childFiles) pipe() (reads, writes int, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return 0, 0, err
+	}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil &&
+		slices.Max(fds[:]) >= int(min(limit.Cur, math.MaxInt32))-spareFiles {
+		f.opened = append(f.opened, fds[0], fds[1])
+		return 0, 0, syscall.EMFILE
+	}
+	return fds[0], fds[1], nil
 }

@@ -50,6 +50,8 @@ func reasonOf(err error) forkReason {
 // ForkStats is a picture of a Fork at one moment.
 type ForkStats struct {
 	Running  int               // processes, those that are being ended included
+	Waiting  int               // processes without a request
+	Ahead    uint64            // requests that found one waiting
 	Starts   uint64            // processes started
 	Failures map[string]uint64 // requests without an answer of their process, by reason
 	Dropped  int64             // bytes of standard error that came faster than OutputRate
@@ -67,5 +69,11 @@ func (f *Fork) Stats() ForkStats {
 	f.mu.Lock()
 	s.Running = len(f.running)
 	f.mu.Unlock()
+	if a := f.ahead; a != nil {
+		s.Ahead = a.hits.Load()
+		a.mu.Lock()
+		s.Waiting = len(a.list)
+		a.mu.Unlock()
+	}
 	return s
 }

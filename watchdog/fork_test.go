@@ -29,14 +29,25 @@ func function(t testing.TB, mode watchdog.ForkMode, role string, args ...string)
 	c.Mode, c.Path, c.Args, c.Env = mode, p.Path, p.Args, p.Env
 	c.Grace, c.OutputGrace = 10*time.Second, 100*time.Millisecond
 	c.ClientGone = errGone
+	if l, ok := launched.Load(t); ok {
+		c.Launcher = l.(watchdog.Launcher)
+	}
 	return c
 }
 
-// both runs a test in both modes.
+// launched says for tests that both has started how processes come to be.
+var launched sync.Map
+
+// both runs a test in both modes, with processes that are started for their request and with those that wait for it:
+// nothing else may differ.
 func both(t *testing.T, test func(t *testing.T, mode watchdog.ForkMode)) {
 	t.Helper()
 	for name, mode := range map[string]watchdog.ForkMode{"streaming": watchdog.Streaming, "serializing": watchdog.Serializing} {
 		t.Run(name, func(t *testing.T) { test(t, mode) })
+		t.Run(name+" ahead", func(t *testing.T) {
+			launched.Store(t, watchdog.Standby)
+			test(t, mode)
+		})
 	}
 }
 
@@ -48,6 +59,7 @@ func forks(t testing.TB, c watchdog.ForkConfig) *watchdog.Fork {
 	}
 	f, err := watchdog.NewFork(c)
 	require.NoError(t, err)
+	f.SetBusy(func() bool { return false })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -113,7 +125,7 @@ func TestW13BodiesOfAllSizesComeBack(t *testing.T) {
 				}
 			}
 		}
-		require.EqualValues(t, 16, f.Stats().Starts)
+		require.GreaterOrEqual(t, f.Stats().Starts, uint64(16))
 	})
 }
 
@@ -250,7 +262,9 @@ func TestW3GrandchildrenDoNotHoldTheAnswer(t *testing.T) {
 			require.NoError(t, f.Do(x))
 			require.Less(t, time.Since(began), 5*time.Second)
 			require.Equal(t, "left", x.answer.String())
-			require.Empty(t, descendants(t), "somebody is left when the slot is free (P4)")
+			if c.Launcher == watchdog.Exec { // else the next one waits
+				require.Empty(t, descendants(t), "somebody is left when the slot is free (P4)")
+			}
 		}
 	})
 }
@@ -285,6 +299,9 @@ func TestP4ATimeoutAnswersAtOnceAndKeepsTheSlot(t *testing.T) {
 		c := function(t, mode, "parent")
 		c.Timeout = 300 * time.Millisecond
 		c.Grace = 200 * time.Millisecond
+		if c.Launcher != watchdog.Exec {
+			c.Timeout = time.Second // it starts together with the one that waits
+		}
 		f := forks(t, c)
 		began := time.Now()
 		x := newExchange("GET /")
@@ -295,7 +312,9 @@ func TestP4ATimeoutAnswersAtOnceAndKeepsTheSlot(t *testing.T) {
 		linger(t, err)
 		require.GreaterOrEqual(t, time.Since(began), c.Timeout+c.Grace)
 		require.Zero(t, f.Stats().Running)
-		require.Empty(t, descendants(t))
+		if c.Launcher == watchdog.Exec { // else the next one waits
+			require.Empty(t, descendants(t))
+		}
 		require.EqualValues(t, 1, f.Stats().Failures["timeout"])
 	})
 }

@@ -227,7 +227,7 @@ func (s *Supervisor) forget() {
 
 // pause waits for the next start and reports whether there is to be one.
 func (s *Supervisor) pause(ctx context.Context, delay time.Duration) bool {
-	s.log().Info("function is started again", "delay", delay)
+	s.log().Info("function is started again", "delay", delay.String())
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	select {

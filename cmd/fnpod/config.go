@@ -125,6 +125,9 @@ type functionSettings struct {
 
 // forkSettings belong to the modes of fnpod run that start a process for each request.
 type forkSettings struct {
+	Launcher        string        `allowed:"exec,standby" help:"How a process comes to be: exec starts it when its request has come; standby has it wait before, without variables of the request."`
+	Standby         int           `help:"With standby: processes that wait for requests."`
+	StandbyIdle     time.Duration `help:"They end after this long without a request, and are started again with the next one; 0 means never."`
 	ContentType     string        `help:"Content-Type of answers."`
 	MaxOutput       int64         `type:"size" help:"Most output of one process that serializing keeps; more is a 502; 0 means no limit."`
 	ProcessTimeout  time.Duration `help:"Longest run of one process; 0 means that of its request."`

@@ -79,12 +79,20 @@ func (f *forkFunction) resize(processors int) int {
 	return forksPerProcessor * processors
 }
 
-// Ready implements function: the command was found, and that is all that can be known before the first request.
-func (f *forkFunction) Ready() error { return nil }
+// Ready implements function: that the command was found is all that can be known before the first request, and that those
+// that are to wait for one were started.
+func (f *forkFunction) Ready() error {
+	if !f.Prepared() {
+		return errStarting
+	}
+	return nil
+}
 
 // Series implements function.
 func (f *forkFunction) Series(set *metrics.Set) {
 	set.Func(metrics.Processes, func() float64 { return float64(f.Stats().Running) })
+	set.Func(metrics.ProcessesWaiting, func() float64 { return float64(f.Stats().Waiting) })
+	set.Func(metrics.ProcessesTaken, func() float64 { return float64(f.Stats().Ahead) })
 	set.Func(metrics.ProcessStarts, func() float64 { return float64(f.Stats().Starts) })
 	set.Func(metrics.OutputDropped, func() float64 { return float64(f.Stats().Dropped) })
 	for _, reason := range watchdog.ForkFailures() {
@@ -96,6 +104,7 @@ func (f *forkFunction) Series(set *metrics.Set) {
 func (f *forkFunction) Status() any {
 	s := f.Stats()
 	return map[string]any{
-		"mode": f.mode, "command": f.path, "running": s.Running, "starts": s.Starts, "failures": s.Failures,
+		"mode": f.mode, "command": f.path, "running": s.Running, "waiting": s.Waiting, "starts": s.Starts,
+		"started_ahead": s.Ahead, "failures": s.Failures,
 	}
 }

@@ -39,6 +39,9 @@ func openFaaSFork(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*per
 	config := s.Fork()
 	config.Path, config.Env, config.Log = cmp.Or(path, "/"), inv.env.all(), log
 	config.Output = func(_ string, l watchdog.Line) { s.LogLine(inv.stderr, l) }
+	if err := inv.env.setLauncher(&config, inv); err != nil {
+		return nil, err
+	}
 	fork, err := watchdog.NewFork(config)
 	if err != nil {
 		return nil, err
