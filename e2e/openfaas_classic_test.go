@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"bufio"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -191,7 +190,6 @@ func TestOpenFaaS17Debug(t *testing.T) {
 
 // §18: what the environment says when nothing else does.
 func TestOpenFaaS18WhichWatchdog(t *testing.T) {
-	t.Parallel()
 	for _, test := range []struct {
 		classic bool
 		env     []string
@@ -205,18 +203,21 @@ func TestOpenFaaS18WhichWatchdog(t *testing.T) {
 		{true, []string{"fprocess=cat", "prefix_logs=true", "FNPOD_PLATFORM=openfaas-classic"}},
 		{false, []string{"fprocess=cat", "write_debug=false", "FNPOD_PLATFORM=openfaas"}},
 	} {
-		p := ofPod(t)
-		env := p.cmd.Env[:0]
-		for _, v := range p.cmd.Env {
-			if !strings.HasPrefix(v, "mode=") && !strings.HasPrefix(v, "upstream_url=") && !strings.HasPrefix(v, "fprocess=") {
-				env = append(env, v)
+		t.Run(strings.Join(test.env, " "), func(t *testing.T) {
+			t.Parallel()
+			p := ofPod(t)
+			env := p.cmd.Env[:0]
+			for _, v := range p.cmd.Env {
+				if !strings.HasPrefix(v, "mode=") && !strings.HasPrefix(v, "upstream_url=") && !strings.HasPrefix(v, "fprocess=") {
+					env = append(env, v)
+				}
 			}
-		}
-		p.cmd.Env = append(env, test.env...)
-		p.begin()
-		require.Eventually(t, func() bool { code, _ := p.get("/_/health"); return code == 200 }, 20*time.Second, 5*time.Millisecond)
-		resp, _ := ofAsk(t, p, "OPTIONS", "/", "")
-		require.Equal(t, test.classic, resp.StatusCode == 405, fmt.Sprint(test.env))
+			p.cmd.Env = append(env, test.env...)
+			p.begin()
+			require.Eventually(t, func() bool { code, _ := p.get("/_/health"); return code == 200 }, 20*time.Second, 5*time.Millisecond)
+			resp, _ := ofAsk(t, p, "OPTIONS", "/", "")
+			require.Equal(t, test.classic, resp.StatusCode == 405)
+		})
 	}
 }
 
@@ -232,5 +233,17 @@ func TestOpenFaaS2BufferedBodies(t *testing.T) {
 		require.Contains(t, body, large+"y")
 		resp, _ := ofAsk(t, p, "POST", "/", large+large+"x")
 		require.Equal(t, 413, resp.StatusCode)
+
+		transport := &http.Transport{Protocols: new(http.Protocols)} // and over HTTP/2, where a body has no chunks
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+p.listen, struct{ io.Reader }{strings.NewReader(large)})
+		require.NoError(t, err)
+		resp, err = transport.RoundTrip(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(b), `["Content-Length", "150000"]`)
+		transport.CloseIdleConnections()
 	}
 }

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -376,4 +378,74 @@ func TestOpenFaaS1DaemonsOfForks(t *testing.T) {
 		crowd.Wait()
 		require.Eventually(t, func() bool { return len(p.children()) == 0 }, 10*time.Second, 5*time.Millisecond, "daemons or zombies are left")
 	})
+}
+
+// §24.10: requests leave no goroutine, descriptor, process or file behind; make soak plays 5000.
+func TestOpenFaaS6ForksLeaveNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	pods := map[string]*pod{
+		"streaming":   ofCommand(t, "streaming", "cat", "TMPDIR="+dir),
+		"serializing": ofCommand(t, "serializing", "cat", "TMPDIR="+dir),
+		"classic":     ofClassic(t, "cat", "TMPDIR="+dir, "marshal_request=true"),
+	}
+	for mode, p := range pods {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			crowd := func(n int) {
+				var wg sync.WaitGroup
+				client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+				defer client.CloseIdleConnections()
+				for range 8 {
+					wg.Go(func() {
+						for range n / 8 {
+							r, err := client.Post("http://"+p.listen, "", strings.NewReader(strings.Repeat("x", 100_000)))
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							if b, err := io.ReadAll(r.Body); err != nil || len(b) < 100_000 {
+								t.Errorf("%d bytes, %v", len(b), err)
+							}
+							_ = r.Body.Close()
+						}
+					})
+				}
+				wg.Wait()
+			}
+			crowd(80)
+			quiet := func() holdings {
+				require.Eventually(t, func() bool { h := p.holds(); return h.executing == 0 && h.inFlight == 0 }, 10*time.Second, 5*time.Millisecond)
+				return p.holds()
+			}
+			before := quiet()
+			crowd(full(400, 5000))
+			require.Eventually(t, func() bool {
+				now := quiet() // one descriptor is kept for each that ran at once
+				return now.files <= before.files+8 && now.goroutines <= before.goroutines+1 && len(p.children()) == 0
+			}, 10*time.Second, 20*time.Millisecond)
+			files, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Len(t, files, 1, "the lock file alone")
+		})
+	}
+}
+
+// §20, §21: any user may run it, with nothing but the folder of the lock file to write to.
+func TestOpenFaaS20AnyUser(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(filepath.Dir(binary), "any-user") // which others may look into
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	require.NoError(t, os.Chmod(dir, 0o777))
+	p := ofPod(t, "mode=serializing", "fprocess=id -u", "TMPDIR="+dir)
+	want := strconv.Itoa(os.Getuid())
+	if os.Getuid() == 0 { // only root can be somebody else
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12000, Gid: 12000}}
+		want = "12000"
+	}
+	p.cmd.Dir = "/"
+	p.begin()
+	require.Eventually(t, func() bool { code, _ := p.get("/_/ready"); return code == 200 }, 20*time.Second, 5*time.Millisecond)
+	resp, body := ofAsk(t, p, "POST", "/", "x")
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, want+"\n", body)
 }

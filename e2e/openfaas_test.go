@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -112,6 +113,73 @@ func TestOpenFaaS6HTTPModeForwardsAndAnswers(t *testing.T) {
 	require.Equal(t, "text/html; charset=utf-8", resp.Header.Get("Content-Type"), "what has no type is looked at (§4)")
 }
 
+// §6.1.2: what the client did not say is not made up; Content-Length: 0 stays, no body stays none.
+func TestOpenFaaS6NothingIsMadeUp(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t)
+	for framing, want := range map[string][]string{"": nil, "Content-Length: 0\r\n": {"0"}} {
+		_, body := p.raw("POST /x HTTP/1.1\r\nHost: own.example\r\nConnection: close\r\n" + framing + "\r\n")
+		var got seen
+		require.NoError(t, json.Unmarshal([]byte(body), &got))
+		require.Equal(t, want, got.header("Content-Length"))
+		require.Equal(t, []string{"own.example"}, got.header("Host"))
+		for _, name := range []string{"User-Agent", "Accept-Encoding", "Transfer-Encoding", "Connection"} {
+			require.Empty(t, got.header(name), name)
+		}
+	}
+}
+
+// §4: read_timeout ends connections that stall in a head, and those that idle.
+func TestOpenFaaS4ReadTimeout(t *testing.T) {
+	t.Parallel()
+	p := ofWatchdog(t, "read_timeout=1s")
+	for _, begin := range []string{"", "GET / HTTP/1.1\r\nHo", "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"} {
+		nc, err := net.Dial("tcp", p.listen)
+		require.NoError(t, err)
+		defer nc.Close()
+		_, err = io.WriteString(nc, begin)
+		require.NoError(t, err)
+		require.NoError(t, nc.SetReadDeadline(time.Now().Add(20*time.Second)))
+		_, err = io.ReadAll(nc)
+		require.NoError(t, err, "%q: the connection stays", begin)
+	}
+}
+
+// §4: several requests in one piece are answered in order; a client that waits is told to send its body.
+func TestOpenFaaS4PipeliningAndContinue(t *testing.T) {
+	t.Parallel()
+	p := ofCommand(t, "serializing", "cat")
+	nc, err := net.Dial("tcp", p.listen)
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = io.WriteString(nc, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n1POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n2")
+	require.NoError(t, err)
+	r := bufio.NewReader(nc)
+	for _, want := range []string{"1", "2"} {
+		resp, err := http.ReadResponse(r, nil)
+		require.NoError(t, err)
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, string(b))
+	}
+	_, err = io.WriteString(nc, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	require.NoError(t, err)
+	line, err := r.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
+	_, err = io.WriteString(nc, "34")
+	require.NoError(t, err)
+	_, err = r.ReadString('\n')
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, "34", string(b))
+}
+
 func TestOpenFaaS6BasePath(t *testing.T) {
 	p := ofPod(t)
 	for i, v := range p.cmd.Env {
@@ -143,13 +211,19 @@ func TestOpenFaaS6Streams(t *testing.T) {
 func TestOpenFaaS6StreamsAndTimeouts(t *testing.T) {
 	t.Parallel()
 	p := ofWatchdog(t, "exec_timeout=1s", "write_timeout=8s")
+	var streams sync.WaitGroup
 	for _, accept := range []string{"Accept: text/event-stream", "Accept: a, APPLICATION/X-NDJSON"} {
-		resp, body := ofAsk(t, p, "GET", "/events?0.7", "", accept)
-		require.Equal(t, 200, resp.StatusCode)
-		require.Equal(t, "data: 0\n\ndata: 1\n\ndata: 2\n\n", body, "it took two seconds")
-		resp, _ = ofAsk(t, p, "GET", "/sleep?5", "", accept)
-		require.Equal(t, 504, resp.StatusCode)
+		streams.Go(func() {
+			resp, body := ofAsk(t, p, "GET", "/events?0.7", "", accept)
+			assert.Equal(t, 200, resp.StatusCode)
+			assert.Equal(t, "data: 0\n\ndata: 1\n\ndata: 2\n\n", body, "it took two seconds")
+		})
+		streams.Go(func() {
+			resp, _ := ofAsk(t, p, "GET", "/sleep?5", "", accept)
+			assert.Equal(t, 504, resp.StatusCode)
+		})
 	}
+	streams.Wait()
 	r, err := http.Get("http://" + p.listen + "/events?0.7")
 	require.NoError(t, err)
 	defer r.Body.Close()

@@ -41,8 +41,15 @@ func TestW14ALongLineIsCutAndReadToItsEnd(t *testing.T) {
 // What is longer than a line may be is skipped, or split without loss; lengths around every bound.
 func TestLineRules(t *testing.T) {
 	for _, rule := range []watchdog.LineRule{
-		{}, {Bytes: 100}, {Bytes: 100, Split: true}, {Split: true}, {Bytes: 40_000}, {Bytes: 40_000, Split: true},
-		{Bytes: 70_000, Split: true}, {Bytes: -1, Split: true}, {Bytes: 5 << 20},
+		{},
+		{Bytes: 100},
+		{Bytes: 100, Split: true},
+		{Split: true},
+		{Bytes: 40_000},
+		{Bytes: 40_000, Split: true},
+		{Bytes: 70_000, Split: true},
+		{Bytes: -1, Split: true},
+		{Bytes: 5 << 20},
 	} {
 		most := map[bool]int{true: 1 << 20, false: rule.Bytes}[rule.Bytes < 0 || rule.Bytes > 1<<20]
 		if rule.Bytes == 0 {
