@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak check fuzz bench bench-full bench-build bench-go bench-guard robustness docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-full bench-build bench-go bench-guard robustness java docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -32,7 +32,7 @@ build: ## the static binary, bin/fnpod
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
-	@scripts/need go gcc git python3 node ruby php perl curl wrk pgrep nginx haproxy flask waitress-serve
+	@scripts/need go gcc git python3 node ruby php perl javac curl wrk pgrep nginx haproxy flask waitress-serve
 	@scripts/express
 	@scripts/test $(TESTFLAGS)
 
@@ -76,6 +76,10 @@ robustness: ## hostile conversations with fnpod, nginx and HAProxy; writes the r
 	@scripts/need go nginx haproxy
 	@$(MAKE) --no-print-directory bench-build
 	bin/fnpod-bench robustness --into docs/robustness.md
+
+java: ## build the jar of the Java worker again
+	@scripts/need go javac
+	go test ./workers/wrapper -run JavaJar -count 1 -update
 
 docs: ## write the generated documents again
 	go test ./cmd/fnpod ./metrics -run Manual -count 1 -update

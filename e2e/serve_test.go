@@ -60,7 +60,7 @@ func TestNodeIsServedByWarmWorkers(t *testing.T) {
 }
 
 func TestExamplesAnswer(t *testing.T) {
-	for _, file := range []string{"python/handler.py", "node/handler.js", "ruby/handler.rb", "php/handler.php", "perl/handler.pl", "go"} {
+	for _, file := range []string{"python/handler.py", "node/handler.js", "ruby/handler.rb", "php/handler.php", "perl/handler.pl", "java/Handler.java", "go"} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			handler := "../examples/" + file

@@ -59,7 +59,7 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 		c.args = []string{c.path}
 		return nil
 	}
-	if isScript(c.path) {
+	if len(l.own) > 0 && isScript(c.path) {
 		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
 	}
 	c.args = append(append([]string{c.path}, l.args...), wrapperPath)

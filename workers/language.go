@@ -27,7 +27,7 @@ type language struct {
 	extensions []string
 	program    string                       // interpreter, unless configured
 	args       []string                     // between the program and the wrapper's path
-	own        []string                     // arguments that print the interpreter's real path to fd 3
+	own        []string                     // arguments that print the interpreter's real path to fd 3; none: it is never asked
 	wrapper    func(contract string) string // source; empty for a contract that the language has not
 	contracts  []string
 }
@@ -36,7 +36,7 @@ type language struct {
 var program = language{name: "program", contracts: []string{wrapper.Native}}
 
 // languages are tried in order; the first with the file's extension is taken.
-func languages() []*language { return []*language{&python, &node, &ruby, &php, &perl} }
+func languages() []*language { return []*language{&python, &node, &ruby, &php, &perl, &java} }
 
 var python = language{
 	name:       "python",
@@ -82,6 +82,15 @@ var perl = language{
 	program:    "perl",
 	own:        []string{"-e", "open my $f, '>&=', 3; syswrite $f, $^X"},
 	wrapper:    wrapper.Perl,
+	contracts:  []string{wrapper.Native},
+}
+
+var java = language{
+	name:       "java",
+	extensions: []string{".java", ".jar"},
+	program:    "java",
+	args:       []string{"-XX:-UsePerfData", "-jar"}, // no file in /tmp for each worker
+	wrapper:    wrapper.Java,
 	contracts:  []string{wrapper.Native},
 }
 

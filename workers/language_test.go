@@ -31,7 +31,7 @@ func TestParseHandler(t *testing.T) {
 		{"f.py:", "", "", "", "no function name after the colon"},
 		{"g.py", "", "", "", "no such file"},
 		{"f.rb", "f.rb", "", "ruby", ""},
-		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php, .pl, or a program`},
+		{"f.lua", "", "", "", `unknown extension ".lua": allowed are .py, .js, .mjs, .cjs, .rb, .php, .pl, .java, .jar, or a program`},
 		{"f.sh", "", "", "", "a shell script is started for each request: fnpod run --mode streaming -- sh "},
 		{"d.py", "", "", "", "not a regular file"},
 	} {
@@ -183,6 +183,26 @@ sub handle {
 }
 `
 
+const javaFunction = `import fnpod.Request;
+import java.util.stream.Stream;
+
+public class handler {
+  public static Object handle(Request req) throws Exception {
+    switch (req.path()) {
+      case "/echo": return req.body();
+      case "/raise": throw new IllegalStateException("missing");
+      case "/unusable": return 1;
+      case "/stream": return Stream.generate(() -> "x".repeat(1000)).limit(Long.parseLong(req.query()));
+      case "/print": System.out.println("on stdout"); System.err.println("on stderr"); break;
+      case "/exit": Runtime.getRuntime().halt(3);
+      case "/sleep": Thread.sleep((long) (1000 * Double.parseDouble(req.query()))); break;
+      case "/pid": return "" + ProcessHandle.current().pid();
+    }
+    return req.method() + " " + req.header("User-Agent") + " " + req.id();
+  }
+}
+`
+
 func TestLanguages(t *testing.T) {
 	for _, c := range []struct{ name, file, source, exception string }{
 		{"python", "handler.py", pythonFunction, "KeyError"},
@@ -190,6 +210,7 @@ func TestLanguages(t *testing.T) {
 		{"ruby", "handler.rb", rubyFunction, "KeyError"},
 		{"php", "handler.php", phpFunction, "LogicException"},
 		{"perl", "handler.pl", perlFunction, "die"},
+		{"java", "handler.java", javaFunction, "java.lang.IllegalStateException"},
 		{"go", "", "", "panic"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -269,6 +290,7 @@ func TestBrokenFunctions(t *testing.T) {
 		{"raises.php", "<?php nothing_like_this();\n", "nothing_like_this"},
 		{"syntax.pl", "sub handle {\n", "Missing right curly"},
 		{"raises.pl", "use nothing_like_this;\n", "nothing_like_this"},
+		{"syntax.java", "class syntax {\n", "reached end of file"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()

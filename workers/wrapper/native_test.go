@@ -2,6 +2,7 @@ package wrapper_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,11 +17,15 @@ import (
 type native struct {
 	language
 	routes   string
+	text     string                   // what /stream/file sends
 	runtime  string                   // pattern of the runtime's version in HELLO
 	handler  func(body string) string // a handler with that body
+	all      func(string) string      // one for all of unusable, chosen by the query, where a start takes long; nil: one for each
+	file2    string                   // file of such a handler, if it is not the language's
 	hello    string                   // the plainest handler
 	bang     string                   // body of a handler that answers with the request's body and a "!"
-	init     string                   // a handler that answers with how often init ran
+	init     string                   // a handler with a function that answers with how often init ran
+	goes     string                   // that function
 	unusable [][2]string              // body of a handler that returns no answer, and what the error says
 	raised   [3]string                // of /raise: type, message, a piece of the trace
 	broken   [][3]string              // handler, type, and what INIT_ERROR says
@@ -28,15 +33,23 @@ type native struct {
 	exits    string
 	exitEnds bool
 	inherits int // of descriptors 4 to 6, what a program gets that the handler starts
+	settings int // how many of the settings stay in the environment
 }
 
 // natives are the languages under test, those alone whose interpreter is here.
-func natives() []native { return []native{ruby, php, perl} }
+func natives(t testing.TB) []native { return []native{ruby, php, perl, java(t)} }
+
+// handlerIn is the language with the file that handler is for.
+func (l native) handlerIn() language {
+	in := l.language
+	in.file = cmp.Or(l.file2, in.file)
+	return in
+}
 
 func eachNative(t *testing.T, test func(t *testing.T, l native)) {
 	t.Helper()
 	t.Parallel()
-	for _, l := range natives() {
+	for _, l := range natives(t) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, l)
@@ -83,17 +96,26 @@ func TestNativeAnswersWithWhatTheHandlerReturns(t *testing.T) {
 func TestNativeAnswersUnusableResultsWithAnErrorThatNamesTheType(t *testing.T) {
 	eachNative(t, func(t *testing.T, l native) {
 		require.GreaterOrEqual(t, len(l.unusable), 9)
-		for _, c := range l.unusable {
+		var w *worker
+		for i, c := range l.unusable {
 			body, says := c[0], c[1]
-			w := start(t, l.language, l.handler(body), options{})
+			if l.all == nil || w == nil {
+				handler := l.handler
+				if l.all != nil {
+					handler = l.all
+				}
+				w = start(t, l.handlerIn(), handler(body), options{})
+			}
 			for id := range uint32(2) { // the worker lives on
-				a := w.ask(get(id + 1))
+				a := w.ask(request(id+1, "GET", "/", fmt.Sprint(i), nil))
 				require.Equalf(t, byte(tError), a.kind, "%s: %s %q", body, a.meta, a.body)
 				require.Equal(t, uint16(500), a.code)
 				require.Equal(t, "UnusableResult", a.pair("type"), body)
 				require.Contains(t, a.pair("message"), says, body)
 			}
-			w.kill()
+			if l.all == nil {
+				w.kill()
+			}
 		}
 	})
 }
@@ -156,7 +178,7 @@ func TestNativeStreamsItemsAsTheyCome(t *testing.T) {
 		}
 		a = w.ask(path(6, "/stream/file"))
 		require.Equal(t, byte(fMore), a.flags)
-		require.Equal(t, l.routes, string(w.rest(a)))
+		require.Equal(t, l.text, string(w.rest(a)), "the text of a file")
 		require.Equal(t, "grüß", string(w.ask(path(7, "/text")).body))
 	})
 }
@@ -266,7 +288,7 @@ func TestNativeReadsBodiesOfEverySize(t *testing.T) {
 	eachNative(t, func(t *testing.T, l native) {
 		const window = 1 << 20
 		for _, lane := range []int{0, window} {
-			w := start(t, l.language, l.handler(l.bang), options{lane: lane})
+			w := start(t, l.handlerIn(), l.handler(l.bang), options{lane: lane})
 			for i, n := range []int{0, 1, inline - 1, inline, inline + 1, piece, window - 1, window, window + 1, 3 * window} {
 				got := w.echo(uint32(i+1), n)
 				require.Lenf(t, got, n+1, "lane %d", lane)
@@ -295,7 +317,7 @@ func TestNativeReportsWhyAHandlerCannotBeUsed(t *testing.T) {
 
 func TestNativeSaysHelloAndReady(t *testing.T) {
 	eachNative(t, func(t *testing.T, l native) {
-		w := launch(t, l.language, l.init, options{function: "go", concurrency: 8})
+		w := launch(t, l.language, l.init, options{function: l.goes, concurrency: 8})
 		h := w.read()
 		require.Equal(t, byte(tHello), h.kind)
 		require.Equal(t, uint16(1), h.code)
@@ -306,7 +328,7 @@ func TestNativeSaysHelloAndReady(t *testing.T) {
 		r := w.read()
 		require.Equalf(t, byte(tReady), r.kind, "%s %s", r.meta, r.body)
 		require.Equal(t, uint16(1), r.code, "one request at once, whatever is asked for")
-		require.Equal(t, l.file+":go", r.pair("handler"))
+		require.Equal(t, l.file+":"+l.goes, r.pair("handler"))
 		require.Regexp(t, `^\d+$`, r.pair("init_ms"))
 		require.Equal(t, "init ran 1 times", string(w.ask(get(1)).body))
 	})
@@ -411,7 +433,7 @@ func TestNativeHidesItsSettingsAndPipesFromTheHandler(t *testing.T) {
 		w := start(t, l.language, l.routes, options{lane: 1 << 20})
 		a := w.ask(path(1, "/hidden"))
 		require.Equalf(t, byte(tResponse), a.kind, "%s %s", a.meta, a.body)
-		require.Equal(t, fmt.Sprintf("own: 0, of a program: 0, descriptors: %d", l.inherits), strings.TrimSpace(string(a.body)))
+		require.Equal(t, fmt.Sprintf("own: %d, of a program: %d, descriptors: %d", l.settings, l.settings, l.inherits), strings.TrimSpace(string(a.body)))
 		w.send(frame{kind: tDrain})
 		require.Equal(t, byte(tBye), w.read().kind)
 	})

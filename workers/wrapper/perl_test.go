@@ -47,7 +47,12 @@ var perl = native{
 		{"exit 4;\n", "exit", "the handler called exit(4)"},
 		{"sub init { die 'no' }\nsub handle {}\n", "die", "no"},
 	},
-	routes: `use utf8;
+	goes:   "go",
+	text:   perlRoutes,
+	routes: perlRoutes,
+}
+
+const perlRoutes = `use utf8;
 use strict;
 use warnings;
 
@@ -117,8 +122,7 @@ sub handle {
     return "own: $mine, of a program: $env, descriptors: $open";
   }
 }
-`,
-}
+`
 
 func TestPerlFindsTheHandler(t *testing.T) {
 	t.Parallel()

@@ -52,7 +52,12 @@ var php = native{
 		{"<?php function handle() {} function handle() {}\n", "Fatal error", "Cannot redeclare"},
 		{"<?php function init() { throw new Exception('no'); }\nfunction handle($req) {}\n", "Exception", "no"},
 	},
-	routes: `<?php
+	goes:   "go",
+	text:   phpRoutes,
+	routes: phpRoutes,
+}
+
+const phpRoutes = `<?php
 function fails($text) {
   throw new DomainException($text);
 }
@@ -119,8 +124,7 @@ function handle($req) {
         ', descriptors: ' . shell_exec('ls /proc/self/fd | grep -c ^[4-6]');
   }
 }
-`,
-}
+`
 
 // What ends PHP itself is answered, too: the client of that request gets the error, and the worker says BYE.
 func TestPHPAnswersWhatCannotBeCaught(t *testing.T) {

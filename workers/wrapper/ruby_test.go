@@ -48,7 +48,12 @@ var ruby = native{
 		{"exit 4\n", "SystemExit", "the handler called exit(4)"},
 		{"def init = raise(ArgumentError, 'no')\ndef handle(req); end\n", "ArgumentError", "no"},
 	},
-	routes: `
+	goes:   "go",
+	text:   rubyRoutes,
+	routes: rubyRoutes,
+}
+
+const rubyRoutes = `
 def fails(text)
   raise KeyError, text
 end
@@ -104,8 +109,7 @@ def handle(req)
       ', descriptors: ' + ` + "`sh -c 'ls /proc/self/fd | grep -c ^[4-6]'`" + `
   end
 end
-`,
-}
+`
 
 func TestRubyRequiresFromTheFolderOfTheHandler(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@
 //	ruby.rb             the Ruby worker
 //	php.php             the PHP worker
 //	perl.pl             the Perl worker
+//	java/               the Java worker's source; java.jar is built from it by make java
 package wrapper
 
 import (
@@ -119,6 +120,13 @@ var perl string
 // Perl returns the source of the Perl worker, for Perl 5.10 and later; empty for another contract than Native. Run it as
 // `perl FILE`, where FILE may be a link in /proc; it needs modules that come with Perl, JSON::PP only if a function does.
 func Perl(contract string) string { return onlyNative(perl, contract) }
+
+//go:embed java.jar
+var java string
+
+// Java returns the Java worker as a jar, for Java 11 and later; empty for another contract than Native. Run it as
+// `java -jar FILE`, where FILE may be a link in /proc. It runs jars, and files of source where there is a JDK.
+func Java(contract string) string { return onlyNative(java, contract) }
 
 func onlyNative(source, contract string) string {
 	if contract != Native {
