@@ -143,8 +143,10 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 	switch s.Runtime {
 	case "python":
 		err = nuclioPython(&config, s, inv, env)
+	case "nodejs":
+		err = nuclioNode(&config, s, inv)
 	default:
-		return config, fmt.Errorf("spec.runtime %q: is not there; there are python", s.Runtime)
+		return config, fmt.Errorf("spec.runtime %q: is not there; there are python, nodejs", s.Runtime)
 	}
 	for name, value := range env {
 		config.Env = append(config.Env, name+"="+value)
@@ -210,5 +212,30 @@ func nuclioPython(config *workers.Config, s *nuclio.Settings, inv *invocation, e
 	env["PYTHONPATH"] = home + ":" + inv.env["PYTHONPATH"]
 	env["FNPOD_WORKER_NUCLIO_HOME"], env["FNPOD_WORKER_NUCLIO_MODULE"] = home, module
 	env["FNPOD_WORKER_NUCLIO_DECODE"] = strconv.FormatBool(nuclio.DecodesStrings(inv.env.raw))
+	return nil
+}
+
+// nuclioNode finds the file of the handler.
+func nuclioNode(config *workers.Config, s *nuclio.Settings, inv *invocation) error {
+	file, function, err := nuclio.SplitHandler(s.Spec.Handler)
+	if err != nil {
+		return err
+	}
+	if function == "" {
+		file, function = "handler.js", file
+	}
+	home, err := filepath.Abs(inv.env.or("NUCLIO_HANDLER_DIR", "/opt/nuclio"))
+	if err != nil {
+		return err
+	}
+	file = filepath.Join(home, file)
+	for _, extension := range []string{"", ".js", ".cjs", ".mjs"} {
+		if info, err := os.Stat(file + extension); err == nil && info.Mode().IsRegular() {
+			file += extension
+			break
+		}
+	}
+	config.Interpreter = inv.env.or("NUCLIO_NODEJS_EXE", "node")
+	config.Handler, config.Dir = workers.Handler{File: file, Function: function}, home
 	return nil
 }

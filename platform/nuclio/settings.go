@@ -298,6 +298,15 @@ func PythonHandler(text string) (module, function string, err error) {
 	return m[1], m[2], nil
 }
 
+// SplitHandler splits file:function, of which either may be missing with its colon.
+func SplitHandler(text string) (file, function string, err error) {
+	file, function, _ = strings.Cut(text, ":")
+	if file == "" || strings.Contains(function, ":") {
+		return "", "", fmt.Errorf("spec.handler %q: must be file:function", text)
+	}
+	return file, function, nil
+}
+
 // DecodesStrings reports whether the strings of an event are text for Python, and not bytes.
 func DecodesStrings(lookup func(name string) (string, bool)) bool {
 	v, _ := lookup("NUCLIO_PYTHON_DECODE_EVENT_STRINGS")

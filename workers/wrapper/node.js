@@ -57,6 +57,7 @@ class Request {
   get query() { return this.#field(2); }
   get scheme() { return this.#field(3).split(' ', 1)[0]; }
   get host() { return this.#field(3).slice(this.scheme.length + 1); }
+  get number() { return this.#number; }
   get peer() { return this.#field(4); }
   get id() { return this.headers['x-request-id'] || String(this.#number); }
   get body() { return this.#body ??= this.#raw.subarray(this.#end); }
@@ -595,7 +596,7 @@ function readSettings() {
   if (first > 1 || last < 1) die(`it speaks protocol 1, not ${env.PROTOCOL}`);
   settings = {
     in: input, out: output, lane, laneIn, laneOut, limit, handle: null,
-    file: env.HANDLER.slice(0, at), name: env.HANDLER.slice(at + 1), contract: env.CONTRACT,
+    file: env.HANDLER.slice(0, at), name: env.HANDLER.slice(at + 1), contract: env.CONTRACT, told: env,
   };
 }
 
@@ -659,7 +660,7 @@ async function main() {
   try {
     const module = await load(settings.file);
     const found = find(module, settings.file, settings.name);
-    settings.handle = contract ? contract(found.handle) : found.handle;
+    settings.handle = contract ? await contract(found.handle, module) : found.handle;
     label = found.label;
     if (!contract && found.init && found.init !== found.handle) await found.init();
   } catch (err) {

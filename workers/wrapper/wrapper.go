@@ -9,6 +9,7 @@
 //	python_wsgi.py      what the parts for OpenFaaS and Kubeless share
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
+//	node_nuclio.js      as python_nuclio.py
 //	ruby.rb             the Ruby worker
 //	php.php             the PHP worker
 //	perl.pl             the Perl worker
@@ -59,6 +60,9 @@ var nodeCore string
 //go:embed node_openfaas.js
 var nodeOpenFaaS string
 
+//go:embed node_nuclio.js
+var nodeNuclio string
+
 // PythonContracts are the contracts of Python workers.
 func PythonContracts() []string {
 	return []string{Native, OpenFaaSHTTP, OpenFaaSFlask, OpenFaaSClassic, Nuclio, Kubeless}
@@ -86,7 +90,7 @@ func Python(contract string) string {
 }
 
 // NodeContracts are the contracts of Node workers.
-func NodeContracts() []string { return []string{Native, OpenFaaSHTTP, OpenFaaSClassic} }
+func NodeContracts() []string { return []string{Native, OpenFaaSHTTP, OpenFaaSClassic, Nuclio} }
 
 // Node returns the source of the Node worker for a contract, for Node 16 and later; empty if there is none. Run it as
 // `node --preserve-symlinks-main FILE`, where FILE may be a link in /proc, or as `node -e SOURCE`; it needs nothing but Node.
@@ -94,10 +98,14 @@ func Node(contract string) string {
 	if !slices.Contains(NodeContracts(), contract) {
 		return ""
 	}
-	if contract != Native {
+	switch contract {
+	case Native:
+		return nodeCore
+	case Nuclio:
+		return beforeMain(nodeCore, nodeNuclio, "\nmain();\n")
+	default:
 		return beforeMain(nodeCore, nodeOpenFaaS, "\nmain();\n")
 	}
-	return nodeCore
 }
 
 //go:embed ruby.rb
