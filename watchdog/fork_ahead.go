@@ -230,7 +230,7 @@ func (f *Fork) standby() (*waiting, error) {
 	w := &waiting{ours: ours}
 	if err == nil {
 		mark := newMark()
-		w.proc, w.pidfd, err = f.exec(append(slices.Clip(f.base.entries), mark), mark, theirs)
+		w.proc, w.pidfd, err = f.exec(f.cfg.Args, append(slices.Clip(f.base.entries), mark), mark, theirs)
 	}
 	if err != nil {
 		ours.close()

@@ -57,8 +57,10 @@ type ForkConfig struct {
 
 	Path string   // the program; not looked up
 	Args []string // with the program's own name first; empty: Path alone
-	Env  []string // complete, apart from the variables of the request and Mark
-	Dir  string   // working directory; empty: ours
+	// Arguments returns what a request adds to Args; nil adds nothing. Exec only.
+	Arguments func(x Exchange) []string
+	Env       []string // complete, apart from the variables of the request and Mark
+	Dir       string   // working directory; empty: ours
 
 	ContentType string        // of answers, where there is no Fields
 	MaxOutput   int64         // most output that Serializing keeps; 0: no limit

@@ -32,7 +32,7 @@ func (r *forked) begin(x Exchange) error {
 	if w := r.f.ahead.take(); w != nil {
 		r.adopt(w)
 		r.give(body, !inMemory)
-	} else if err := r.exec(env, mark, body, !inMemory); err != nil {
+	} else if err := r.exec(r.arguments(x), env, mark, body, !inMemory); err != nil {
 		return r.f.startFailed(err)
 	}
 	if c.Timeout > 0 {
@@ -44,8 +44,17 @@ func (r *forked) begin(x Exchange) error {
 	return nil
 }
 
+// arguments returns those of the process of a request.
+func (r *forked) arguments(x Exchange) []string {
+	c := &r.f.cfg
+	if c.Arguments == nil {
+		return c.Args
+	}
+	return append(slices.Clip(c.Args), c.Arguments(x)...)
+}
+
 // exec starts a process for one request.
-func (r *forked) exec(env []string, mark string, body []byte, streamed bool) error {
+func (r *forked) exec(args, env []string, mark string, body []byte, streamed bool) error {
 	ours, theirs, err := r.f.cfg.pipes(len(body) > 0 || streamed)
 	r.fds[onStdin].Fd, r.fds[onStdout].Fd, r.fds[onStderr].Fd = ours.stdin, ours.stdout, ours.stderr
 	if err == nil && ours.stdin >= 0 {
@@ -55,7 +64,7 @@ func (r *forked) exec(env []string, mark string, body []byte, streamed bool) err
 		r.give(body, streamed) // before the process is there: it finds it, and nobody has to wait
 	}
 	if err == nil {
-		r.proc, r.fds[onExit].Fd, err = r.f.exec(env, mark, theirs)
+		r.proc, r.fds[onExit].Fd, err = r.f.exec(args, env, mark, theirs)
 	}
 	theirs.close()
 	if err == nil {
@@ -92,7 +101,7 @@ func (r *forked) feed() {
 }
 
 // exec starts the program. The pidfd is -1 where the kernel has none.
-func (f *Fork) exec(env []string, mark string, files childFiles) (*Process, int32, error) {
+func (f *Fork) exec(args, env []string, mark string, files childFiles) (*Process, int32, error) {
 	c := &f.cfg
 	pidfd := -1
 	attr := syscall.ProcAttr{
@@ -101,7 +110,7 @@ func (f *Fork) exec(env []string, mark string, files childFiles) (*Process, int3
 		Files: files.list[:],
 		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
 	}
-	pid, err := children.start(mark, func() (int, error) { return syscall.ForkExec(c.Path, c.Args, &attr) })
+	pid, err := children.start(mark, func() (int, error) { return syscall.ForkExec(c.Path, args, &attr) })
 	if err != nil {
 		return nil, -1, err
 	}

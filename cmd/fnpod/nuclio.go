@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"github.com/fnpod/fnpod/platform/nuclio"
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
-	"github.com/fnpod/fnpod/workers"
 )
 
 // nuclioCmd is fnpod in the place of Nuclio's processor.
@@ -100,11 +100,11 @@ func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, stderr: inv.stderr, lines: inv.pipe, settings: nuclioFront(s, nil, inv), function: f, statuses: append(s.Statuses(), workerStatuses...)}
+	p := &pod{log: log, stderr: inv.stderr, lines: inv.pipe, settings: nuclioFront(s, nil, inv), function: f, statuses: slices.Concat(s.Statuses(), workerStatuses, forkStatuses)}
 	if s.Series != "" {
 		p.settings.Admin = address{network: "tcp", address: s.Series}
 	}
-	c.doors(p, f, inv) //nolint:contextcheck // only log records are written without a context
+	c.doors(p, f, inv)
 	clocks := newNuclioClocks(f, log)
 	f.started = clocks.run
 	var ports nuclioPorts
@@ -139,7 +139,7 @@ func (c *nuclioCmd) doors(p *pod, f *nuclioFunction, inv *invocation) {
 		d := &door{
 			settings: nuclioFront(s, src, inv), queue: a.queue, hooks: proxy.Hooks{Own: routes.Own, Fields: routes.Fields, Ended: st.Ended},
 			backend: proxy.BackendFunc(func(x *proxy.Exchange) error {
-				return a.function.do(src, x)
+				return src.Run(x, func(e *nuclio.Exchange) error { return a.function.run(e) })
 			}),
 		}
 		if i == 0 {
@@ -226,18 +226,4 @@ func (n *nuclioPorts) run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// do runs a request of a trigger.
-func (f *nuclioWorkers) do(src *nuclio.Source, x *proxy.Exchange) error {
-	return src.Run(x, func(e *nuclio.Exchange) error { return f.run(e) })
-}
-
-// run runs an event on a worker.
-func (f *nuclioWorkers) run(x workers.Exchange) error {
-	err := f.pool.Do(x)
-	if raised, ok := errors.AsType[*workers.HandlerError](err); ok {
-		return &raisedError{raised}
-	}
-	return err
 }

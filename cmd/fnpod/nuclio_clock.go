@@ -32,9 +32,9 @@ func (c *nuclioClocks) run(context.Context) {
 		src := &c.function.settings.Triggers[i]
 		switch src.Kind {
 		case nuclio.KindKickstart:
-			all.Go(func() { c.send(src) }) //nolint:contextcheck // only log records are written without a context
+			all.Go(func() { c.send(src) })
 		case nuclio.KindCron:
-			all.Go(func() { c.tick(src) }) //nolint:contextcheck // only log records are written without a context
+			all.Go(func() { c.tick(src) })
 		}
 	}
 	all.Wait()

@@ -37,12 +37,21 @@ type nuclioFunction struct {
 // nuclioAllocator are workers and those who wait for them.
 type nuclioAllocator struct {
 	queue    *queue.Queue
-	function *nuclioWorkers
+	function nuclioRunner
 	times    nuclio.WorkerTimes
 }
 
-// nuclioWorkers is a pool whose workers are all there from the start.
-type nuclioWorkers struct{ *workersFunction }
+// nuclioRunner runs events.
+type nuclioRunner interface {
+	// run runs one event. It returns like proxy.Backend.Do.
+	run(x workers.Exchange) error
+	// up returns a channel that is closed when the first event can be run.
+	up() <-chan struct{}
+	Run(ctx context.Context) error
+	Ready() error
+	Series(set *metrics.Set)
+	Status() any
+}
 
 func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*nuclioFunction, error) {
 	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}}
@@ -50,17 +59,15 @@ func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*
 		src := &s.Triggers[i]
 		a := f.allocators[src.Allocator]
 		if a == nil {
-			config, err := nuclioPool(s, src, inv, log)
-			if err != nil {
-				return nil, err
-			}
 			q := queueSettings{Limit: src.Workers, Depth: 1_000_000, MaxWait: s.LongestWait(src), Discipline: queue.FIFO}
 			if q.MaxWait == 0 {
 				q.Depth = 0
 			}
 			a = &nuclioAllocator{queue: queue.New(q.config())}
-			config.Ran = a.times.Add
-			a.function = &nuclioWorkers{newWorkersFunction(config)}
+			var err error
+			if a.function, err = newNuclioRunner(s, src, &a.times, inv, log); err != nil {
+				return nil, err
+			}
 			f.allocators[src.Allocator] = a
 		}
 		f.statistics[src.Name] = s.Statistics(src, a.queue, &a.times)
@@ -80,7 +87,7 @@ func (f *nuclioFunction) Run(ctx context.Context) error {
 	g.Go(func() error {
 		for _, a := range f.allocators {
 			select {
-			case <-a.function.pool.Ready():
+			case <-a.function.up():
 			case <-gctx.Done():
 				return nil
 			}
@@ -95,9 +102,8 @@ func (f *nuclioFunction) Run(ctx context.Context) error {
 // Ready implements function: every worker of every trigger is ready.
 func (f *nuclioFunction) Ready() error {
 	for _, a := range f.allocators {
-		st := a.function.pool.Stats()
-		if st.Idle+st.Busy < a.function.config.Max {
-			return errStarting
+		if err := a.function.Ready(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -120,6 +126,19 @@ func (f *nuclioFunction) Status() any {
 		all[strings.TrimPrefix(name, "\x00")] = a.function.Status()
 	}
 	return all
+}
+
+// newNuclioRunner returns what runs the events of a trigger.
+func newNuclioRunner(s *nuclio.Settings, src *nuclio.Source, times *nuclio.WorkerTimes, inv *invocation, log *slog.Logger) (nuclioRunner, error) {
+	if s.Runtime == "shell" {
+		return newNuclioShell(s, times, inv, log)
+	}
+	config, err := nuclioPool(s, src, inv, log)
+	if err != nil {
+		return nil, err
+	}
+	config.Ran = times.Add
+	return &nuclioWorkers{newWorkersFunction(config)}, nil
 }
 
 // nuclioPool is the pool of a trigger.
@@ -146,7 +165,7 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 	case "nodejs":
 		err = nuclioNode(&config, s, inv)
 	default:
-		return config, fmt.Errorf("spec.runtime %q: is not there; there are python, nodejs", s.Runtime)
+		return config, fmt.Errorf("spec.runtime %q: is not there; there are python, nodejs, shell", s.Runtime)
 	}
 	for name, value := range env {
 		config.Env = append(config.Env, name+"="+value)

@@ -4,6 +4,7 @@ import (
 	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy"
 	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers"
 )
 
@@ -30,6 +31,7 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Err: workers.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, Fields: serverField},
 		{Err: workers.ErrNotReady, Code: 503, Label: "not_ready", Upstream: metrics.UpstreamConnect, Fields: serverField},
 		{Err: workers.ErrTimeout, Code: 408, Label: "timeout", Upstream: metrics.UpstreamTimeout, Text: `{"error": "handler timed out"}`, Fields: textFields},
+		{Err: watchdog.ErrRunTimeout, Code: 408, Label: "timeout", Upstream: metrics.UpstreamTimeout, Text: `{"error": "handler timed out"}`, Fields: textFields},
 		{Err: workers.ErrMemory, Code: 500, Label: "worker_oom", Upstream: metrics.UpstreamWorkerOOM, Text: "EOF", Fields: textFields},
 		{Err: workers.ErrDied, Code: 500, Label: "worker_exit", Upstream: metrics.UpstreamWorkerExit, Text: "EOF", Fields: textFields},
 		{Err: workers.ErrProtocol, Code: 500, Label: "worker_protocol", Upstream: metrics.UpstreamWorkerProtocol, Text: "EOF", Fields: textFields},
