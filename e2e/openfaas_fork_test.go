@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -448,4 +449,24 @@ func TestOpenFaaS20AnyUser(t *testing.T) {
 	resp, body := ofAsk(t, p, "POST", "/", "x")
 	require.Equal(t, 200, resp.StatusCode)
 	require.Equal(t, want+"\n", body)
+}
+
+// §13: what runs when SIGTERM comes is answered, newcomers are served for healthcheck_interval, and the code is 0.
+func TestOpenFaaS13ShutdownOfForks(t *testing.T) {
+	inOpenFaaSForkModes(t, func(t *testing.T, mode string) {
+		p := ofScript(t, mode, `sleep "${Http_Query:-0}"; echo done`, "healthcheck_interval=500ms")
+		var running sync.WaitGroup
+		running.Go(func() {
+			code, body := p.get("/?1")
+			assert.Equal(t, 200, code)
+			assert.Equal(t, "done\n", body)
+		})
+		require.Eventually(t, func() bool { return p.series("http_requests_in_flight") == 1 }, 10*time.Second, time.Millisecond)
+		p.signal(syscall.SIGTERM)
+		require.Eventually(t, func() bool { code, _ := p.get("/_/health"); return code == 503 }, 10*time.Second, time.Millisecond)
+		code, _ := p.get("/")
+		require.Equal(t, 200, code)
+		running.Wait()
+		require.Equal(t, 0, p.exit())
+	})
 }

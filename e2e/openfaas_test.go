@@ -312,6 +312,7 @@ func TestOpenFaaS9Limiter(t *testing.T) {
 	require.Equal(t, 429, code)
 	code, _ = p.get("/_/health")
 	require.Equal(t, 200, code)
+	require.Eventually(t, func() bool { return p.series(`http_requests_total{code="429",method="get"}`) == 1 }, 10*time.Second, time.Millisecond, "§15")
 	first.Wait()
 	code, _ = p.get("/_/ready")
 	require.Equal(t, 200, code)

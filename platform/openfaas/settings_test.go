@@ -166,3 +166,33 @@ func TestClassicWordsAndNumbers(t *testing.T) {
 	_, err := openfaas.ReadClassic(func(string) (string, bool) { return "", false })
 	require.ErrorContains(t, err, "fprocess")
 }
+
+// Whatever the environment says, reading it ends well or with an error, and what is good can run.
+func FuzzSettings(f *testing.F) {
+	f.Add("http", "node index.js", "1m", "text/html", "http://127.0.0.1:3000", "8080")
+	f.Add("streaming", "cat", "-1s", "", "http://[::1", "99999")
+	f.Add("serializing", " ", "9999999999999", "a\nb", "unix:x", "-1")
+	f.Fuzz(func(t *testing.T, mode, process, duration, contentType, url, number string) {
+		env := map[string]string{
+			"mode": mode, "fprocess": process, "exec_timeout": duration, "write_timeout": duration, "content_type": contentType,
+			"upstream_url": url, "port": number, "log_buffer_size": number, "max_inflight": number, "max_buffer": number, "jwt_auth": mode,
+		}
+		lookup := func(name string) (string, bool) {
+			v, ok := env[name]
+			return v, ok
+		}
+		for _, read := range []func(func(string) (string, bool)) (*openfaas.Settings, error){openfaas.Read, openfaas.ReadClassic} {
+			s, err := read(lookup)
+			if err != nil {
+				continue
+			}
+			require.NotNil(t, s)
+			if s.Forks() {
+				require.NoError(t, s.Fork().Validate())
+			}
+			if s.Mode == openfaas.ModeHTTP {
+				_ = s.Prefix()
+			}
+		}
+	})
+}
