@@ -199,6 +199,7 @@ func (x *Exchange) writeFramed(p []byte) error {
 		if err := x.c.client.write(p); err != nil {
 			return err
 		}
+		x.wrote()
 		if a.chunked {
 			a.out = append(a.out, '\r', '\n')
 		}
@@ -239,6 +240,7 @@ func (x *Exchange) flush() error {
 	} else {
 		err = x.c.client.write(a.out)
 	}
+	x.wrote()
 	a.out = a.out[:0]
 	return err
 }
@@ -287,6 +289,9 @@ func (x *Exchange) Finish() error {
 func (x *Exchange) interim(status int, fields []http1.Field) error {
 	if x.answer.committed {
 		return nil
+	}
+	if x.c.srv.hooks.Rules.StartTimeout > 0 {
+		x.answerStarted() // as Knative counts
 	}
 	return x.c.client.interim(status, fields)
 }

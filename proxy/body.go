@@ -88,7 +88,7 @@ func (x *Exchange) frameBody() (bodyStep, error) {
 	if x.req.Length < 0 {
 		return x.frameChunked()
 	}
-	if x.req.Length <= cfg.BufferBody {
+	if x.req.Length <= max(cfg.BufferBody, int64(x.used-x.head)) {
 		return x.smallBody(), nil
 	}
 	x.taken = x.head + int(min(int64(x.used-x.head), x.req.Length)) // what follows belongs to the next request
@@ -245,7 +245,7 @@ func (x *Exchange) readChunked(p []byte) (int, error) {
 // and holds the sender to minRate after the first ten seconds (rule L3).
 func (x *Exchange) readClient(p []byte) (int, error) {
 	c, b := x.c, &x.body
-	if !x.converses() && b.tooSlow(c.srv.now(), b.total) {
+	if !x.converses() && !c.srv.hooks.Rules.SlowBodies && b.tooSlow(c.srv.now(), b.total) {
 		return 0, errBodyTimeout
 	}
 	if err := c.client.setReadDeadline(c.srv.cfg.BodyTimeout); err != nil {

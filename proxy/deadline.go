@@ -13,6 +13,9 @@ import (
 // platform may use the same names for something else.
 func (x *Exchange) readDeadline() {
 	x.deadline = never
+	if x.unbound {
+		return
+	}
 	if d := x.c.srv.cfg.Timeout; d > 0 {
 		x.deadline = x.arrived + int64(d)
 	}

@@ -31,6 +31,8 @@ type Exchange struct {
 	deadline                   int64 // likewise; never if there is none
 	bypass                     bool  // it runs without a slot
 	own                        bool  // it is answered without the function
+	unbound                    bool  // no time-out strikes
+	mark                       uint8 // the platform's
 	class                      int   // of the queue
 
 	body         requestBody
@@ -85,7 +87,7 @@ func (x *Exchange) reset() {
 	x.head, x.taken, x.id = 0, 0, x.id[:0]
 	x.arrived, x.granted, x.answered = 0, 0, 0
 	x.deadline, x.class = never, 0
-	x.bypass, x.own = false, false
+	x.bypass, x.own, x.unbound, x.mark = false, false, false, 0
 	x.body.reset()
 	x.answer.reset()
 	x.asksSwitch, x.tunnel = false, nil

@@ -32,6 +32,9 @@ func (x *Exchange) appendRequest(dst []byte, b *HTTPBackend) []byte {
 	if x.deadline != never && x.c.srv.hooks.Deadline == nil {
 		dst = x.appendTimeout(dst)
 	}
+	if add := x.c.srv.hooks.Request; add != nil {
+		dst = add(x, dst)
+	}
 	dst = http1.AppendFields(dst, r.Fields)
 	switch {
 	case x.asksSwitch:

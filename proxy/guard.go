@@ -92,7 +92,11 @@ func (g *guard) startTunnel(t *tunnel, now int64) error {
 		return g.cause
 	}
 	g.active.Store(now)
-	g.begin(phaseTunnel, now, now+int64(g.srv.cfg.TunnelIdleTimeout), never, never)
+	total := int64(never)
+	if g.srv.hooks.Rules.BoundTunnels {
+		total = g.total
+	}
+	g.begin(phaseTunnel, now, now+int64(g.srv.cfg.TunnelIdleTimeout), total, never)
 	g.stop, g.tunnel = t, t
 	if g.ending {
 		t.goAway()
@@ -140,10 +144,16 @@ func (g *guard) answerBy(limit int64) {
 func (g *guard) answering() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cause == nil {
-		g.begun, g.limit = true, never
-		g.due.Store(g.nextDue())
+	if g.cause != nil {
+		return
 	}
+	g.begun, g.limit = true, never
+	if g.srv.hooks.Rules.QuietTimeout > 0 {
+		g.active.Store(g.srv.now())
+		g.limit = g.quietUntil()
+		g.srv.sweeper.schedule(g.limit)
+	}
+	g.due.Store(g.nextDue())
 }
 
 // finish is settle for a link that carries one request and then ends.
@@ -178,6 +188,13 @@ func (g *guard) onInterrupt(i Interrupter) error {
 	defer g.mu.Unlock()
 	g.stop = i
 	return g.cause
+}
+
+// tunnels reports whether the protocol was switched.
+func (g *guard) tunnels() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.phase == phaseTunnel
 }
 
 // interrupted returns the cause if the request was interrupted.
@@ -265,6 +282,10 @@ func (g *guard) expire(now int64) int64 {
 		}
 	case now >= g.total:
 		g.interruptLocked(ErrTimeout)
+	case now >= g.limit && g.begun:
+		if g.limit = g.quietUntil(); now >= g.limit {
+			g.interruptLocked(ErrTimeout)
+		}
 	case now >= g.limit:
 		g.interruptLocked(ErrAnswerTimeout)
 	case now >= g.watchAt:

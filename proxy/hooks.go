@@ -15,6 +15,9 @@ type Hooks struct {
 	// Deadline returns how long the client waits for its answer, instead of the fields that we
 	// know; it can only shorten. Nothing is told to the function then.
 	Deadline func(x *Exchange) (d time.Duration, ok bool)
+	// Request adds fields to the head that the function gets, and may take out others before:
+	// see Exchange.Hide.
+	Request func(x *Exchange, head []byte) []byte
 	// Fields takes a last look at an answer's head: the status line and the fields, without
 	// framing and without the empty line, and at the first bytes of the body, of which there
 	// may be none. It returns what is sent instead of the head, and may append to it.
@@ -24,6 +27,8 @@ type Hooks struct {
 	Sniffs bool
 	// Ended is told of every request that was accepted, when it has ended.
 	Ended func(x *Exchange, o Outcome)
+	// Rules are what the platform wants otherwise.
+	Rules Rules
 }
 
 // Outcome is what became of a request.
@@ -50,6 +55,16 @@ func (x *Exchange) Bypassed() bool { return x.bypass }
 func (x *Exchange) Field(name string) (value []byte, ok bool) {
 	return http1.FindName(x.req.Fields, name)
 }
+
+// Hide takes a field, which is one of Request().Fields, out of what the function gets.
+func (x *Exchange) Hide(f *http1.Field) { f.Hop = true }
+
+// Mark keeps a number with the request until it has ended, for who calls it: what the request's
+// fields said is gone when a tunnel ends. It is 0 at first.
+func (x *Exchange) Mark(n uint8) { x.mark = n }
+
+// Marked returns what Mark was given.
+func (x *Exchange) Marked() uint8 { return x.mark }
 
 // Answered reports whether the answer is the function's.
 func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }

@@ -340,7 +340,7 @@ func (c *http2Conn) enter() bool {
 // all, so that the streams of one client leave room for others. The place is given
 // back by adding -1 to waiting.
 func (c *http2Conn) mayWait() bool {
-	if c.waiting.Add(1) <= max(int64(c.srv.queue.Depth())/2, 1) {
+	if c.waiting.Add(1) <= max(int64(c.srv.queue.Depth())/2, 1) || c.srv.hooks.Rules.SharedConnections {
 		return true
 	}
 	c.waiting.Add(-1)

@@ -62,7 +62,7 @@ func (x *Exchange) splice(u *upstream, n int64) (int64, error) {
 		return 0, nil
 	}
 	client, ok := c.nc.(*net.TCPConn)
-	if !ok {
+	if !ok || c.srv.hooks.Rules.QuietTimeout > 0 { // nobody would see it move
 		return 0, nil
 	}
 	if err := x.flush(); err != nil {

@@ -103,8 +103,8 @@ func (s *Server) giveBack(class int, err error) {
 // acquire waits for a slot of the queue.
 func (x *Exchange) acquire() error {
 	s, g := x.c.srv, &x.c.guard
-	answerBy := int64(never)
 	x.readDeadline()
+	answerBy := x.startBy()
 	if x.deadline <= x.arrived {
 		return ErrTimeout
 	}
@@ -115,12 +115,12 @@ func (x *Exchange) acquire() error {
 	if x.bypass || s.queue.TryAcquire(x.class) {
 		x.granted = x.arrived
 		if s.cfg.AnswerTimeout > 0 {
-			answerBy = x.granted + int64(s.cfg.AnswerTimeout)
+			answerBy = min(answerBy, x.granted+int64(s.cfg.AnswerTimeout))
 		}
 		g.run(x.arrived, answerBy, x.deadline)
 		return nil
 	}
-	g.run(x.arrived, never, x.deadline)
+	g.run(x.arrived, answerBy, x.deadline)
 	x.prepareWait(key)
 	if err := g.onInterrupt((*waiting)(x)); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (x *Exchange) prepareWait(key uint64) {
 // extendAnswerTime lets the time for the start of the answer begin anew.
 func (x *Exchange) extendAnswerTime(now int64) {
 	if d := x.c.srv.cfg.AnswerTimeout; d > 0 {
-		x.c.guard.answerBy(now + int64(d))
+		x.c.guard.answerBy(min(now+int64(d), x.startBy()))
 	}
 }
 

@@ -124,7 +124,7 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	select {
 	case <-ctx.Done():
 		s.startDrain(ctx)
-		s.wait(s.cfg.DrainDelay)
+		s.linger()
 	case err = <-failed:
 		s.startDrain(ctx)
 	}
@@ -147,6 +147,15 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 // Hurry makes a drain, in progress or to come, lose no time: nothing more can be
 // answered, because the function is gone. Any goroutine may call it, at any time.
 func (s *Server) Hurry() { s.hurryOnce.Do(func() { close(s.hurry) }) }
+
+// linger goes on accepting in a drain for as long as clients may come.
+func (s *Server) linger() {
+	if until := s.hooks.Rules.Linger; until != nil {
+		until(s.hurry)
+		return
+	}
+	s.wait(s.cfg.DrainDelay)
+}
 
 // wait lets d pass, or less when there is a hurry.
 func (s *Server) wait(d time.Duration) {
@@ -241,7 +250,9 @@ func (s *Server) startDrain(ctx context.Context) {
 	s.draining.Store(true)
 	s.idleTimeout.Store(int64(drainIdle))
 	s.sweeper.each(func(l *link) { l.guard.shorten(int64(drainIdle)) })
-	s.endTunnels()
+	if s.hooks.Rules.Linger == nil {
+		s.endTunnels()
+	}
 	s.http2.drain(context.WithoutCancel(ctx))
 }
 
@@ -258,6 +269,10 @@ func (s *Server) finishDrain() (lost int) {
 		s.conns.Wait()
 		close(done)
 	}()
+	if d := s.hooks.Rules.DrainStreams; d > 0 {
+		cut := time.AfterFunc(d, func() { s.sweeper.each(cutStream) })
+		defer cut.Stop()
+	}
 	t := time.NewTimer(s.cfg.DrainTimeout)
 	defer t.Stop()
 	cause := ErrDraining
@@ -283,4 +298,11 @@ func (s *Server) finishDrain() (lost int) {
 		<-done
 	}
 	return lost
+}
+
+// cutStream ends a tunnel or a stream of HTTP/2.
+func cutStream(l *link) {
+	if l.stream != nil || l.guard.tunnels() {
+		l.guard.interrupt(ErrDraining)
+	}
 }

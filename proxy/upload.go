@@ -201,7 +201,7 @@ func (p *upload) splice() error {
 	b := &x.body
 	wait := min(c.srv.cfg.BodyTimeout, minRateAfter/5)
 	for heard := c.srv.now(); b.left > spliceRest; {
-		if b.tooSlow(c.srv.now(), b.total) {
+		if !c.srv.hooks.Rules.SlowBodies && b.tooSlow(c.srv.now(), b.total) {
 			_, err := x.bodyFailed(errBodyTimeout)
 			return err
 		}

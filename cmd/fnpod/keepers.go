@@ -35,6 +35,9 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		}
 		g.Go(func() error { return server.Run(ctx, admin) })
 	}
+	for _, s := range p.platform.servers {
+		g.Go(func() error { return s.serve(ctx, s.listener) })
+	}
 	for _, keeper := range p.platform.keepers {
 		g.Go(func() error { return keeper(ctx) })
 	}

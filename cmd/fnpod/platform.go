@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fnpod/fnpod/platform/knative"
 	"github.com/fnpod/fnpod/platform/openfaas"
 )
 
@@ -14,9 +15,10 @@ const (
 	platformOpenFaaS        = "openfaas"
 	platformOpenFaaSClassic = "openfaas-classic"
 	platformNuclio          = "nuclio"
+	platformKnative         = "knative"
 )
 
-var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic, platformNuclio}
+var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic, platformNuclio, platformKnative}
 
 // asPlatform returns what runs when the platform decides, and not a command of ours: the variable FNPOD_PLATFORM, else
 // the name we were called by, else, without any arguments, the environment.
@@ -25,8 +27,11 @@ func (inv *invocation) asPlatform(args []string) (runner, error) {
 	if err != nil || name == platformNative {
 		return nil, err
 	}
-	if name == platformNuclio {
+	switch name {
+	case platformNuclio:
 		return newNuclio(inv, args)
+	case platformKnative:
+		return newKnative(inv, args)
 	}
 	return newOpenFaaS(inv, args, name == platformOpenFaaSClassic)
 }
@@ -43,8 +48,13 @@ func (inv *invocation) platformOf(bare bool) (string, error) {
 		return inv.whichOpenFaaS(), nil
 	case "processor":
 		return platformNuclio, nil
+	case "queue", "queue-proxy":
+		return platformKnative, nil
 	}
 	if bare {
+		if knative.Named(inv.env.raw) {
+			return platformKnative, nil
+		}
 		for _, name := range []string{"fprocess", "function_process", "mode", "upstream_url", "http_upstream_url"} {
 			if _, ok := inv.env.lookup(name); ok {
 				return inv.whichOpenFaaS(), nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -64,6 +65,15 @@ type platform struct {
 	opened     func() error                      // called when both ports are open
 	ending     func()                            // called when the drain begins
 	keepers    []func(ctx context.Context) error // run as long as the admin port
+	servers    []*server                         // ports for others than clients, served as long as the admin port
+}
+
+// server is a port for others than clients.
+type server struct {
+	name     string // of the setting that has the address
+	address  address
+	serve    func(ctx context.Context, l net.Listener) error // until ctx ends; closes l
+	listener net.Listener
 }
 
 // door is one more port for requests, with a queue and a backend of its own, or those of another door.
@@ -72,6 +82,7 @@ type door struct {
 	queue    *queue.Queue
 	backend  proxy.Backend
 	hooks    proxy.Hooks
+	secure   *tls.Config // nil: without TLS
 	server   *proxy.Server
 	listener net.Listener
 }
@@ -220,6 +231,15 @@ func (p *pod) listen(ctx context.Context) (listener, admin net.Listener, err err
 			return nil, nil, err
 		}
 		open = append(open, d.listener)
+		if d.secure != nil {
+			d.listener = proxy.Secure{Listener: d.listener, Config: d.secure}
+		}
+	}
+	for _, s := range p.platform.servers {
+		if s.listener, err = s.address.listen(ctx, s.name); err != nil {
+			return nil, nil, err
+		}
+		open = append(open, s.listener)
 	}
 	if p.settings.Listen.network != "" {
 		if listener, err = p.listenFirst(ctx); err != nil {

@@ -1,5 +1,8 @@
 package http1
 
+// ValidHost reports whether h may be the value of Host.
+func ValidHost(h []byte) bool { return validHost(h) }
+
 // validHost checks host[:port], where host is a name, an IPv4 address or [an IPv6 address].
 func validHost(h []byte) bool {
 	i := 0

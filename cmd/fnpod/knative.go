@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/platform/knative"
+	"github.com/fnpod/fnpod/proxy"
+	"github.com/fnpod/fnpod/queue"
+)
+
+// knativeCmd is fnpod in the place of Knative's queue-proxy.
+type knativeCmd struct {
+	settings *knative.Settings
+	proxy    *proxyCmd // what our own variables make of them
+}
+
+// waitingPlaces is how many requests may wait for each that may run.
+const waitingPlaces = 10
+
+// Ports of a queue-proxy that the controller relies on and does not name.
+const (
+	knativeAdminPort      = 8022
+	knativeAutoscalerPort = 9090
+)
+
+// newKnative reads the environment, which is all that the controller gives.
+func newKnative(inv *invocation, args []string) (runner, error) {
+	if len(args) > 0 {
+		return nil, &usageError{lines: []string{fmt.Sprintf("unknown argument %q: queue-proxy has none", args[0])}}
+	}
+	s, err := knative.Read(inv.env.raw)
+	if err != nil {
+		return nil, err
+	}
+	p, err := inv.variables(proxyCmd{Protocol: proxy.ProtocolSame, Front: *knativeFront(s)})
+	if err != nil {
+		return nil, err
+	}
+	return &knativeCmd{settings: s, proxy: p}, nil
+}
+
+// knativeFront are our settings, as far as the controller's say something about them.
+func knativeFront(s *knative.Settings) *front {
+	f := defaults().Proxy.Front
+	f.Listen = address{network: "tcp", address: ":" + strconv.Itoa(s.Port)}
+	f.Admin = address{}
+	f.Queue.Limit, f.Queue.Depth, f.Queue.MaxWait, f.Queue.Discipline = s.Concurrency, waitingPlaces*s.Concurrency, 0, queue.FIFO
+	p := &f.Proxy
+	p.HeadBytes, p.HeadFields = 64<<10-1, 4096
+	p.BufferBody = 0 // a request takes its slot when it comes
+	p.HTTP2Streams = 250
+	p.HeadTimeout = time.Minute
+	p.IdleTimeout, p.BodyTimeout, p.WriteTimeout = orNever(0), orNever(0), 24*time.Hour
+	p.AnswerTimeout = 0
+	p.Timeout = s.Timeout
+	p.TunnelIdleTimeout = orNever(s.IdleTimeout)
+	p.Forwarded, p.RequestIDs = "off", false
+	p.DrainDelay, p.DrainTimeout = 30*time.Second, orNever(0)
+	return &f
+}
+
+// Run serves until SIGTERM and the drain after it.
+func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
+	s := c.settings
+	log := inv.logger(c.proxy.Front.Log)
+	tuneProcessors(log)
+	f := &knativeFunction{HTTPBackend: &proxy.HTTPBackend{
+		Network: "tcp", Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.UserPort)), MaxIdle: s.Concurrency,
+		ConnectTimeout: 20 * time.Second, Starting: func() bool { return false }, Protocol: c.proxy.Protocol,
+	}}
+	if f.MaxIdle == 0 {
+		f.MaxIdle = maxIdle
+	}
+	p := &pod{log: log, stderr: inv.stderr, settings: &c.proxy.Front, function: f, statuses: s.Statuses()}
+	drain := &knative.Drain{Quiet: c.proxy.Front.Proxy.DrainDelay}
+	routes := &knative.Routes{Draining: drain.Draining, Arrived: func(*proxy.Exchange) { drain.Arrived() }}
+	p.platform = platform{
+		hooks: proxy.Hooks{
+			Own:      routes.Own,
+			Deadline: func(*proxy.Exchange) (time.Duration, bool) { return 0, false }, // clients do not shorten it
+			Request:  knative.Forward,
+			Rules: proxy.Rules{
+				StartTimeout: s.StartTimeout, QuietTimeout: s.IdleTimeout, BoundTunnels: true, SlowBodies: true,
+				SharedConnections: true, Linger: drain.Wait, DrainStreams: time.Minute,
+			},
+		},
+		ending: drain.Stop,
+	}
+	admin, err := inv.knativePort("FNPOD_KNATIVE_ADMIN_PORT", knativeAdminPort)
+	if err != nil {
+		return err
+	}
+	p.platform.servers = []*server{{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())}}
+	return knativeExit(p.run(ctx), log)
+}
+
+// knativeExit makes a drain good whatever it had to cut.
+func knativeExit(err error, log *slog.Logger) error {
+	if errors.Is(err, proxy.ErrLost) {
+		log.Warn("requests were cut", "err", err)
+		return nil
+	}
+	return err
+}
+
+// knativePort is a port that the controller does not name.
+func (inv *invocation) knativePort(name string, otherwise int) (address, error) {
+	port := uint64(otherwise)
+	if text, ok := inv.env.lookup(name); ok {
+		var err error
+		if port, err = strconv.ParseUint(text, 10, 16); err != nil {
+			return address{}, fmt.Errorf("%s %q: must be a port", name, text)
+		}
+	}
+	return address{network: "tcp", address: ":" + strconv.FormatUint(port, 10)}, nil
+}
+
+// serveHTTP serves one of the control plane's ports.
+func serveHTTP(h http.Handler) func(ctx context.Context, l net.Listener) error {
+	return func(ctx context.Context, l net.Listener) error {
+		server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+		ended := context.AfterFunc(ctx, func() { _ = server.Close() }) // nobody is told why
+		defer ended()
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// knativeFunction is the user container.
+type knativeFunction struct {
+	*proxy.HTTPBackend
+}
+
+// Run implements function.
+func (f *knativeFunction) Run(ctx context.Context) error {
+	defer f.CloseIdle()
+	<-ctx.Done()
+	return nil
+}
+
+// Ready implements function.
+func (*knativeFunction) Ready() error { return nil }
+
+// Series implements function.
+func (f *knativeFunction) Series(set *metrics.Set) { connectionSeries(set, f.HTTPBackend) }
+
+// Status implements function.
+func (f *knativeFunction) Status() any { return map[string]any{"upstream": f.Address} }
+
+// Do implements proxy.Backend.
+func (f *knativeFunction) Do(x *proxy.Exchange) error {
+	if x.Bypassed() {
+		return knative.AnswerReady(x, true)
+	}
+	return f.HTTPBackend.Do(x)
+}

@@ -1,0 +1,12 @@
+// Package knative makes fnpod a drop-in replacement for the queue-proxy of Knative Serving: the same environment, ports,
+// probes, texts and order of shutting down, over the same core as every other platform.
+//
+//	settings.go       what the environment says
+//	observability.go  the part of it that is about metrics, traces and logs, of today's and of older controllers
+//	probe.go          what the function's probe is
+//	routes.go         who asks: control probes, which are answered here, and requests
+//	ready.go          the answer to who asks for readiness
+//	drain.go          when nobody comes any more, and who waits for that
+//	answer.go         statuses and fields as clients and the activator know them
+//	forwarded.go      who the client is, told to the function
+package knative
