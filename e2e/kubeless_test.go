@@ -26,3 +26,24 @@ def hello(event, context):
 	r, _ = p.do("PUT", "/", nil)
 	require.Equal(t, 405, r.StatusCode)
 }
+
+// Kubeless N7, N12, N17: a handler that returns, and one that writes its response.
+func TestKubelessN17NodeHandlerInWarmWorkers(t *testing.T) {
+	t.Parallel()
+	const handler = `
+module.exports = {
+  hello: async (event, context) => {
+    if (event.data === 'write') return void event.extensions.response.status(201).send('written');
+    return {data: event.data, name: context['function-name']};
+  },
+};`
+	p := start(t, "serve", handlerFile(t, "module.js", handler)+":hello", "--contract", "kubeless")
+	r, body := ofAsk(t, p, "POST", "/", `{"a": 1}`, "Content-Type: application/json; charset=utf-8")
+	require.Equal(t, "application/json; charset=utf-8", r.Header.Get("Content-Type"))
+	require.JSONEq(t, `{"data": {"a": 1}, "name": "hello"}`, body)
+	r, body = p.do("POST", "/", []byte("write"))
+	require.Equal(t, 201, r.StatusCode)
+	require.Equal(t, "written", body)
+	r, _ = ofAsk(t, p, "OPTIONS", "/", "", "Access-Control-Request-Method: PUT")
+	require.Equal(t, "PUT", r.Header.Get("Access-Control-Allow-Methods"))
+}

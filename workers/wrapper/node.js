@@ -21,6 +21,7 @@ const NOTHING = Buffer.alloc(0);
 const calls = new Map(); // requests in flight, by id
 let settings;
 let contract = null; // makes a native handler of one that is called otherwise; the part for that comes before the last line
+let usual = 'handle'; // the name of a handler that is not named
 let out;            // the answer pipe, once requests are served
 let rest = null;    // the beginning of a frame
 let leaving = null; // DRAIN, EXIT or EOF
@@ -630,17 +631,17 @@ function find(module, file, name) {
   const places = [module, inner].filter((m) => m && (typeof m === 'object' || typeof m === 'function'));
   const init = places.map((m) => m.init).find((f) => typeof f === 'function');
   if (!name) {
-    const handle = [module, inner, ...places.map((m) => m.handle)].find((f) => typeof f === 'function');
-    if (handle) return { handle, init, label: `${base}:${module === handle || inner === handle ? 'default' : 'handle'}` };
+    const handle = [module, inner, ...places.map((m) => m[usual])].find((f) => typeof f === 'function');
+    if (handle) return { handle, init, label: `${base}:${module === handle || inner === handle ? 'default' : usual}` };
   }
-  const wanted = name || 'handle';
+  const wanted = name || usual;
   for (const place of places) {
     const found = wanted.split('.').reduce((at, part) => (at === undefined || at === null ? undefined : at[part]), place);
     if (typeof found === 'function') return { handle: found, init, label: `${base}:${wanted}` };
     if (found !== undefined) throw new TypeError(`'${wanted}' in ${base} is ${nameOf(found)}, not a function`);
   }
   const there = places.flatMap((m) => Object.keys(m).filter((key) => typeof m[key] === 'function'));
-  const what = name ? `function '${name}'` : "default export, module.exports function or function 'handle'";
+  const what = name ? `function '${name}'` : `default export, module.exports function or function '${usual}'`;
   throw Object.assign(new Error(`${base} exports no ${what}; it exports ${[...new Set(there)].join(', ') || 'no functions'}`),
     { name: 'LookupError' });
 }
@@ -660,7 +661,7 @@ async function main() {
   try {
     const module = await load(settings.file);
     const found = find(module, settings.file, settings.name);
-    settings.handle = contract ? await contract(found.handle, module) : found.handle;
+    settings.handle = contract ? await contract(found.handle, module, found.label) : found.handle;
     label = found.label;
     if (!contract && found.init && found.init !== found.handle) await found.init();
   } catch (err) {

@@ -10,6 +10,8 @@
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
 //	node_nuclio.js      as python_nuclio.py
+//	node_kubeless.js    as python_kubeless.py
+//	node_forms.js       what the parts for OpenFaaS and Kubeless share
 //	ruby.rb             the Ruby worker
 //	php.php             the PHP worker
 //	perl.pl             the Perl worker
@@ -57,6 +59,12 @@ var pythonNuclio string
 //go:embed node.js
 var nodeCore string
 
+//go:embed node_forms.js
+var nodeForms string
+
+//go:embed node_kubeless.js
+var nodeKubeless string
+
 //go:embed node_openfaas.js
 var nodeOpenFaaS string
 
@@ -90,7 +98,9 @@ func Python(contract string) string {
 }
 
 // NodeContracts are the contracts of Node workers.
-func NodeContracts() []string { return []string{Native, OpenFaaSHTTP, OpenFaaSClassic, Nuclio} }
+func NodeContracts() []string {
+	return []string{Native, OpenFaaSHTTP, OpenFaaSClassic, Nuclio, Kubeless}
+}
 
 // Node returns the source of the Node worker for a contract, for Node 16 and later; empty if there is none. Run it as
 // `node --preserve-symlinks-main FILE`, where FILE may be a link in /proc, or as `node -e SOURCE`; it needs nothing but Node.
@@ -103,8 +113,10 @@ func Node(contract string) string {
 		return nodeCore
 	case Nuclio:
 		return beforeMain(nodeCore, nodeNuclio, "\nmain();\n")
+	case Kubeless:
+		return beforeMain(nodeCore, nodeForms+"\n"+nodeKubeless, "\nmain();\n")
 	default:
-		return beforeMain(nodeCore, nodeOpenFaaS, "\nmain();\n")
+		return beforeMain(nodeCore, nodeForms+"\n"+nodeOpenFaaS, "\nmain();\n")
 	}
 }
 

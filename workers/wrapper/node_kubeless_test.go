@@ -1,0 +1,91 @@
+package wrapper_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fnpod/fnpod/workers/wrapper"
+)
+
+// Kubeless contract N12 to N18: how a handler answers.
+func TestKubelessN12NodeReturns(t *testing.T) {
+	t.Parallel()
+	const jsonUTF8 = jsonType + "; charset=utf-8"
+	for _, c := range []struct {
+		name, body  string
+		status      uint16 // 0: an error, 500
+		contentType string
+		answer      string
+	}{
+		{"N12 string", `return 'grüß'`, 200, textType, "grüß"},
+		{"N13 object", `return {a: [1]}`, 200, jsonUTF8, `{"a":[1]}`},
+		{"N13 array", `return [1]`, 200, jsonUTF8, `[1]`},
+		{"N13 null", `return null`, 200, jsonUTF8, `null`},
+		{"N13 Buffer", `return Buffer.from('a')`, 200, jsonUTF8, `{"type":"Buffer","data":[97]}`},
+		{"N14 undefined", ``, 200, "", ""},
+		{"N15 number", `return 5`, 200, textType, "5"},
+		{"N15 boolean", `return false`, 200, textType, "false"},
+		{"N16 promise", `return Promise.resolve({a: 1})`, 200, jsonUTF8, `{"a":1}`},
+		{"N17 ended", `res.status(201).set('Content-Type', 'text/css').end('made')`, 201, "text/css", "made"},
+		{"N17 written later", `res.write('a'); setTimeout(() => res.end('b'), 5)`, 200, binaryType, "ab"},
+		{"N17 sent, and a value besides", `res.status(202).send('sent'); return 'not this'`, 202, htmlType, "sent"},
+		{"N17 json", `res.json({a: 1})`, 200, jsonUTF8, `{"a":1}`},
+		{"N18 throw", `throw new Error('the reason')`, 0, "", ""},
+		{"N18 reject", `return Promise.reject(new Error('the reason'))`, 0, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := start(t, node, "module.exports = {hello(event, context) { const res = event.extensions.response; "+c.body+" }};",
+				options{function: "hello", contract: wrapper.Kubeless})
+			for id := range uint32(2) {
+				a := w.ask(get(id + 1))
+				if c.status == 0 {
+					require.Equal(t, byte(tError), a.kind)
+					continue
+				}
+				require.Equalf(t, byte(tResponse), a.kind, "%s %s", a.meta, a.body)
+				require.Equal(t, c.status, a.code)
+				require.Equal(t, c.contentType, a.pair("content-type"))
+				require.Equal(t, "*", a.pair("access-control-allow-origin"), "N8")
+				require.Equal(t, c.answer, string(a.body))
+			}
+		})
+	}
+}
+
+// Kubeless contract N2, N7, N9 to N11: preflight, sizes, event and context.
+func TestKubelessN10NodeEvent(t *testing.T) {
+	t.Parallel()
+	const handler = `
+exports.hello = async (event, context) => {
+  const req = event.extensions.request, {data} = event;
+  if (req.get('content-type') === 'multipart/form-data; boundary=x') {
+    let text = '';
+    for await (const part of req) text += part;
+    return {text, data};
+  }
+  return {kind: Buffer.isBuffer(data) ? 'buffer' : typeof data, data, id: event['event-id'], type: event['event-type'] === undefined, context,
+    method: req.method, url: req.url, query: req.query, body: req.body};
+};`
+	w := start(t, node, handler, options{function: "hello", contract: wrapper.Kubeless, env: []string{"FUNC_TIMEOUT=5", "FUNC_RUNTIME=nodejs14", "FUNC_MEMORY_LIMIT=0", "REQ_MB_LIMIT=0.001"}})
+	ask := func(method, body string, fields ...string) frame {
+		return w.ask(request(1, method, "/a", "b[c]=1", []byte(body), fields...))
+	}
+	require.JSONEq(t, `{"kind": "object", "data": {"a": 1}, "id": "i", "type": true, "method": "PUT", "url": "/a?b[c]=1", "query": {"b": {"c": "1"}}, "body": {"a": 1},
+		"context": {"function-name": "hello", "timeout": 5, "runtime": "nodejs14", "memory-limit": "0"}}`,
+		string(ask("PUT", `{"a": 1}`, "content-type", "application/json; charset=utf-8", "event-id", "i").body))
+	require.Contains(t, string(ask("POST", "a=b", "content-type", "application/x-www-form-urlencoded").body), `{"kind":"string","data":"a=b"`)
+	require.Contains(t, string(ask("GET", "").body), `{"kind":"object","data":{}`)
+	require.Contains(t, string(ask("POST", "", "content-length", "0").body), `{"kind":"buffer"`)
+	require.JSONEq(t, `{"text": "--x--", "data": {}}`, string(ask("POST", "--x--", "content-type", "multipart/form-data; boundary=x").body))
+	require.Equal(t, byte(tError), ask("POST", "{", "content-type", "application/json").kind)
+	require.Equal(t, uint16(413), ask("POST", strings.Repeat("a", 1049)).code, "N2")
+	require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1048)).code)
+
+	a := ask("OPTIONS", "", "access-control-request-method", "PUT")
+	require.Equal(t, uint16(200), a.code)
+	require.Equal(t, "PUT", a.pair("access-control-allow-methods"))
+	require.Equal(t, "undefined", a.pair("access-control-allow-headers"))
+}
