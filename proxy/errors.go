@@ -211,6 +211,7 @@ func (x *Exchange) writeError(st Status) {
 	x.endHead(nil)
 	if !a.noBody {
 		a.out = append(a.out, text...)
+		a.sent = int64(len(text))
 	}
 	a.finished = true
 	if x.flush() != nil {

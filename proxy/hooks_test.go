@@ -69,6 +69,7 @@ func TestHooks(t *testing.T) {
 		require.True(t, ended[i].Whole)
 		require.Equal(t, i == 0, ended[i].Own)
 		require.Equal(t, i == 3, ended[i].Err != nil)
+		require.EqualValues(t, len([]string{"", "GET /x HTTP/1.1", "GET /ready?x HTTP/1.1", "queue_full\n"}[i]), ended[i].Bytes)
 	}
 }
 

@@ -142,7 +142,14 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 			})
 			return series.Collectors()
 		},
-		opened: lock.Create,
+		opened: func() error {
+			openfaas.Say(stderr, "Listening on port: %d", s.Port)
+			openfaas.Say(stderr, "Metrics listening on port: %d", s.MetricsPort)
+			if lock.Path != "" {
+				openfaas.Say(stderr, "Writing lock-file to: %s", lock.Path)
+			}
+			return lock.Create()
+		},
 		ending: func() {
 			openfaas.Say(stderr, "SIGTERM: no new connections in %s", s.HealthInterval)
 			c.signalFunction(f, log)
