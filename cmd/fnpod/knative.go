@@ -81,12 +81,17 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	}
 	p := &pod{log: log, stderr: inv.stderr, settings: &c.proxy.Front, function: f, statuses: s.Statuses()}
 	drain := &knative.Drain{Quiet: c.proxy.Front.Proxy.DrainDelay}
-	routes := &knative.Routes{Draining: drain.Draining, Arrived: func(*proxy.Exchange) { drain.Arrived() }}
+	figures := newKnativeFigures(s)
+	routes := &knative.Routes{Draining: drain.Draining, Arrived: func(x *proxy.Exchange) {
+		drain.Arrived()
+		figures.arrived(x)
+	}}
 	p.platform = platform{
 		hooks: proxy.Hooks{
 			Own:      routes.Own,
 			Deadline: func(*proxy.Exchange) (time.Duration, bool) { return 0, false }, // clients do not shorten it
 			Request:  knative.Forward,
+			Ended:    figures.ended,
 			Rules: proxy.Rules{
 				StartTimeout: s.StartTimeout, QuietTimeout: s.IdleTimeout, BoundTunnels: true, SlowBodies: true,
 				SharedConnections: true, Linger: drain.Wait, DrainStreams: time.Minute,
@@ -98,7 +103,10 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p.platform.servers = []*server{{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())}}
+	if p.platform.servers, err = figures.servers(inv); err != nil {
+		return err
+	}
+	p.platform.servers = append(p.platform.servers, &server{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())})
 	return knativeExit(p.run(ctx), log)
 }
 

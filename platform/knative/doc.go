@@ -7,6 +7,7 @@
 //	routes.go         who asks: control probes, which are answered here, and requests
 //	ready.go          the answer to who asks for readiness
 //	drain.go          when nobody comes any more, and who waits for that
+//	stat.go           what the autoscaler reads: requests at once and per second, every second
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function
 package knative
