@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -183,4 +185,166 @@ func TestKnative77ControlProbes(t *testing.T) {
 		_, body := p.ask("GET", "/", "", "User-Agent: "+agent, "K-Network-Probe: queue")
 		require.Contains(t, body, "GET / HTTP/1.1", "%s gets no special treatment", agent)
 	}
+}
+
+func TestKnative77ReadinessIsTheFunctions(t *testing.T) {
+	t.Parallel()
+	function := freePort(t)
+	p := queueProxy(t, function, `SERVING_READINESS_PROBE={"tcpSocket":{"port":`+portOf(t, function)+`,"host":"127.0.0.1"},"successThreshold":1}`)
+	kubelet := []string{"User-Agent: kube-probe/1.30", "K-Network-Probe: queue"}
+	asked := make(chan int, 1) // the answer
+	go func() {
+		r, err := http.NewRequest(http.MethodGet, "http://"+p.listen, nil)
+		if err != nil {
+			asked <- 0
+			return
+		}
+		r.Header = http.Header{"User-Agent": {"Knative-Activator-Probe"}, "K-Network-Probe": {"queue"}}
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			asked <- 0
+			return
+		}
+		_ = resp.Body.Close()
+		asked <- resp.StatusCode
+	}()
+	require.Never(t, func() bool { return len(asked) > 0 }, 300*time.Millisecond, 50*time.Millisecond, "the probe polls")
+	l, err := net.Listen("tcp", function)
+	require.NoError(t, err)
+	defer l.Close()
+	require.Equal(t, 200, <-asked, "as soon as the function listens")
+	resp, body := p.ask("GET", "/", "", kubelet...)
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, "queue", body)
+
+	p = queueProxy(t, freePort(t), `SERVING_READINESS_PROBE={"tcpSocket":{"port":1},"periodSeconds":10}`)
+	resp, body = p.ask("GET", "/", "", kubelet...)
+	require.Equal(t, 503, resp.StatusCode)
+	require.Empty(t, body)
+	require.Empty(t, resp.Header.Get("Content-Type"))
+	resp, _ = p.ask("GET", "/", "", "K-Network-Probe: probe", "K-Network-Hash: h")
+	require.Equal(t, 200, resp.StatusCode, "a route does not depend on readiness")
+}
+
+// holdingFunction speaks both protocols, answers when it is let, and knows how many requests it had at once.
+type holdingFunction struct {
+	address       string
+	running, most atomic.Int64
+	let           chan struct{}
+	release       func() // answers all
+}
+
+func newHoldingFunction(t *testing.T) *holdingFunction {
+	t.Helper()
+	f := &holdingFunction{let: make(chan struct{})}
+	f.release = sync.OnceFunc(func() { close(f.let) })
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		n := f.running.Add(1)
+		defer f.running.Add(-1)
+		f.most.Store(max(n, f.most.Load()))
+		select {
+		case <-f.let:
+		case <-r.Context().Done():
+		}
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	t.Cleanup(f.release)
+	f.address = s.Listener.Addr().String()
+	return f
+}
+
+// clientOf speaks one protocol, h2c on one connection.
+func clientOf(t *testing.T, protocol string) *http.Client {
+	t.Helper()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(protocol == "http1")
+	protocols.SetUnencryptedHTTP2(protocol == "h2c")
+	transport := &http.Transport{Protocols: protocols, DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestKnative111AtMostElevenPerSlot(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"http1", "h2c"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			f := newHoldingFunction(t)
+			p := queueProxy(t, f.address, "CONTAINER_CONCURRENCY=1")
+			client := clientOf(t, protocol)
+			codes := make(chan int, 20) // all answers
+			send := func() {
+				resp, err := client.Get("http://" + p.listen + "/")
+				if err != nil {
+					codes <- 0
+					return
+				}
+				_ = resp.Body.Close()
+				codes <- resp.StatusCode
+			}
+			for range 11 {
+				go send()
+			}
+			require.Eventually(t, func() bool { return p.number("queue", "executing") == 1 && p.number("queue", "queued") == 10 }, 10*time.Second, 5*time.Millisecond)
+			resp, err := client.Get("http://" + p.listen + "/")
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			b, err := io.ReadAll(resp.Body)
+			require.NoError(t, err)
+			require.Equal(t, 503, resp.StatusCode)
+			require.Equal(t, "pending request queue full\n", string(b))
+			require.Equal(t, "text/plain; charset=utf-8", resp.Header.Get("Content-Type"))
+			require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+			require.Empty(t, resp.Header.Get("Retry-After"))
+
+			resp, body := p.ask("GET", "/", "", "User-Agent: kube-probe/1", "K-Network-Probe: queue")
+			require.Equal(t, 200, resp.StatusCode, "probes do not wait")
+			require.Equal(t, "queue", body)
+			require.EqualValues(t, 1, f.most.Load())
+			f.release()
+			for range 11 {
+				require.Equal(t, 200, <-codes)
+			}
+			require.EqualValues(t, 1, f.most.Load(), "one at a time")
+		})
+	}
+}
+
+func TestKnative14Errors(t *testing.T) {
+	t.Parallel()
+	nobody := freePort(t)
+	p := queueProxy(t, nobody)
+	resp, body := p.ask("POST", "/", "x")
+	require.Equal(t, 502, resp.StatusCode)
+	require.Equal(t, "dial tcp "+nobody+": connect: connection refused\n", body)
+	require.Equal(t, "text/plain; charset=utf-8", resp.Header.Get("Content-Type"))
+	require.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
+
+	p = queueProxy(t, userContainer(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	resp, body = p.ask("POST", "/", "x")
+	require.Equal(t, 502, resp.StatusCode)
+	require.Equal(t, "EOF\n", body)
+
+	resp, body = p.ask("GET", "/", "", "X-Large: "+strings.Repeat("x", 1<<20))
+	require.Equal(t, 431, resp.StatusCode)
+	require.Equal(t, "431 Request Header Fields Too Large", body)
+}
+
+func TestKnative15SettingsThatAreWrongOpenNoPort(t *testing.T) {
+	t.Parallel()
+	p := prepareQueueProxy(t, freePort(t), "CONTAINER_CONCURRENCY=", "ENABLE_HTTP_FULL_DUPLEX=maybe")
+	p.begin()
+	require.Equal(t, 1, p.exit())
+	require.Equal(t, "fnpod: CONTAINER_CONCURRENCY \"\": must be a number; ENABLE_HTTP_FULL_DUPLEX \"maybe\": must be true or false\n", p.log.String())
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	p = prepareQueueProxy(t, freePort(t), "QUEUE_SERVING_PORT="+portOf(t, l.Addr().String()))
+	p.begin()
+	require.Equal(t, 1, p.exit(), "a port that is taken")
 }

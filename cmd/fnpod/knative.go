@@ -72,7 +72,7 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	s := c.settings
 	log := inv.logger(c.proxy.Front.Log)
 	tuneProcessors(log)
-	f := &knativeFunction{HTTPBackend: &proxy.HTTPBackend{
+	f := &knativeFunction{prober: knative.NewProber(s, log), HTTPBackend: &proxy.HTTPBackend{
 		Network: "tcp", Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.UserPort)), MaxIdle: s.Concurrency,
 		ConnectTimeout: 20 * time.Second, Starting: func() bool { return false }, Protocol: c.proxy.Protocol,
 	}}
@@ -147,17 +147,25 @@ func serveHTTP(h http.Handler) func(ctx context.Context, l net.Listener) error {
 // knativeFunction is the user container.
 type knativeFunction struct {
 	*proxy.HTTPBackend
+
+	prober *knative.Prober
 }
 
 // Run implements function.
 func (f *knativeFunction) Run(ctx context.Context) error {
 	defer f.CloseIdle()
+	defer f.prober.Close()
 	<-ctx.Done()
 	return nil
 }
 
-// Ready implements function.
-func (*knativeFunction) Ready() error { return nil }
+// Ready implements function. Who asks is not the control plane, so nothing is probed for him.
+func (f *knativeFunction) Ready() error {
+	if !f.prober.Ready() {
+		return errUnreachable
+	}
+	return nil
+}
 
 // Series implements function.
 func (f *knativeFunction) Series(set *metrics.Set) { connectionSeries(set, f.HTTPBackend) }
@@ -168,7 +176,7 @@ func (f *knativeFunction) Status() any { return map[string]any{"upstream": f.Add
 // Do implements proxy.Backend.
 func (f *knativeFunction) Do(x *proxy.Exchange) error {
 	if x.Bypassed() {
-		return knative.AnswerReady(x, true)
+		return f.prober.Answer(x)
 	}
 	return f.HTTPBackend.Do(x)
 }

@@ -3,7 +3,9 @@
 //
 //	settings.go       what the environment says
 //	observability.go  the part of it that is about metrics, traces and logs, of today's and of older controllers
-//	probe.go          what the function's probe is
+//	probe.go          what the function's probes are
+//	prober.go         when they run, and for whom
+//	attempt.go        one look: TCP, HTTP, gRPC
 //	routes.go         who asks: control probes, which are answered here, and requests
 //	ready.go          the answer to who asks for readiness
 //	drain.go          when nobody comes any more, and who waits for that

@@ -1,9 +1,21 @@
 package knative
 
-import "github.com/fnpod/fnpod/proxy"
+import (
+	"sync"
 
-// AnswerReady answers a probe that asks for readiness.
-func AnswerReady(x *proxy.Exchange, ready bool) error {
+	"github.com/fnpod/fnpod/proxy"
+)
+
+// Answer answers a probe that asks for readiness (proxy.Exchange.Bypassed).
+func (p *Prober) Answer(x *proxy.Exchange) error {
+	g := &gone{left: make(chan struct{})}
+	if err := x.OnInterrupt(g); err != nil {
+		return err
+	}
+	ready := p.Ask(g.left)
+	if err := x.OnInterrupt(nil); err != nil {
+		return err
+	}
 	if !ready {
 		x.Respond(503, 0)
 		return x.Finish()
@@ -18,3 +30,12 @@ func AnswerReady(x *proxy.Exchange, ready bool) error {
 	}
 	return x.Finish()
 }
+
+// gone is a client that does not wait any more.
+type gone struct {
+	once sync.Once
+	left chan struct{}
+}
+
+// Interrupt implements proxy.Interrupter.
+func (g *gone) Interrupt() { g.once.Do(func() { close(g.left) }) }
