@@ -111,6 +111,7 @@ func TestKnative73WhoAsksSharesTheRun(t *testing.T) {
 		synctest.Wait()
 		go func() { answers <- p.Ask(nil) }()
 		go func() { answers <- p.Ask(nil) }()
+		synctest.Wait()
 		close(left)
 		require.False(t, <-answers, "he has left; the run goes on")
 		close(let)
