@@ -82,7 +82,9 @@ func TestOpenFaaS23HandlerOfATemplateInWarmWorkers(t *testing.T) {
 	require.Equal(t, 500, r.StatusCode)
 	require.NotContains(t, body, "secret")
 	require.Empty(t, r.Header.Get("X-Openfaas-Internal"))
-	require.Eventually(t, func() bool { return strings.Contains(p.log.String(), "the secret reason") }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		return strings.Contains(p.log.String(), " stderr: ValueError: the secret reason\n")
+	}, 10*time.Second, time.Millisecond)
 
 	r, body = ofAsk(t, p, "GET", "/wait?s=60", "")
 	require.Equal(t, 504, r.StatusCode)

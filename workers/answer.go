@@ -1,8 +1,11 @@
 package workers
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
+
+	"github.com/fnpod/fnpod/watchdog"
 )
 
 const (
@@ -214,7 +217,14 @@ func (w *worker) functionFailed(f *frame) error {
 	if w.call.cause != nil {
 		return nil // what a function does that was told to stop is no news
 	}
-	w.log.Error("function failed", "request_id", w.request.get(), "type", e.Type, "message", e.Message,
-		"traceback", string(f.body))
+	attrs := []any{"request_id", w.request.get(), "type", e.Type, "message", e.Message}
+	if output := w.pool.cfg.Output; output != nil {
+		for line := range bytes.Lines(f.body) {
+			output(watchdog.Line{Stream: watchdog.Stderr, Text: bytes.TrimSuffix(line, []byte{'\n'})})
+		}
+	} else {
+		attrs = append(attrs, "traceback", string(f.body))
+	}
+	w.log.Error("function failed", attrs...)
 	return e
 }

@@ -58,7 +58,7 @@ type Config struct {
 	Concurrency int   // requests that one worker runs at once
 
 	Log *slog.Logger // nil: no log
-	// Output gets each line that workers print; it may be called by several goroutines at once. nil: lines are records
+	// Output gets each line that workers print, and those of tracebacks; it may be called by several goroutines at once. nil: lines are records
 	// of Log.
 	Output func(watchdog.Line)
 }
