@@ -73,6 +73,7 @@ func (b *body) fail(err error) {
 
 // Read implements io.Reader. The parent may send on as pieces are read.
 func (b *body) Read(p []byte) (int, error) {
+	b.c.listen()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.unread.Len() == 0 && b.end == nil && len(p) > 0 {

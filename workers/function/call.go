@@ -31,8 +31,25 @@ type call struct {
 	cause  error     // guarded by mu; why nobody wants the answer
 }
 
-// begin starts the handler of a request.
-func (w *worker) begin(f *frame) error {
+// waiting is the context of a request: who waits for its end makes somebody listen for it.
+type waiting struct {
+	context.Context
+
+	c *call
+}
+
+func (w waiting) Done() <-chan struct{} {
+	w.c.listen()
+	return w.Context.Done()
+}
+
+func (w waiting) Err() error {
+	w.c.listen()
+	return w.Context.Err()
+}
+
+// begin starts the handler of a request; with inline it runs here.
+func (w *worker) begin(f *frame, inline bool) error {
 	c := &call{w: w, id: f.id, credit: firstCredit}
 	c.more.L = &c.mu
 	var whole io.ReadCloser
@@ -58,6 +75,10 @@ func (w *worker) begin(f *frame) error {
 	w.mu.Lock()
 	w.calls[c.id] = c
 	w.mu.Unlock()
+	if inline {
+		c.serve(r)
+		return nil
+	}
 	w.running.Go(func() { c.serve(r) })
 	return nil
 }
@@ -100,7 +121,7 @@ func (c *call) request(meta string, body io.ReadCloser, length int64) (*http.Req
 		ctx, stop = context.WithTimeout(ctx, time.Duration(left)*time.Millisecond)
 		c.end = func(cause error) { end(cause); stop() }
 	}
-	return r.WithContext(ctx), nil
+	return r.WithContext(waiting{ctx, c}), nil
 }
 
 // serve runs the handler and ends the answer.
@@ -158,6 +179,7 @@ func (c *call) grant(n int) {
 
 // spend waits until at least one byte may be sent and returns how many of n are paid for.
 func (c *call) spend(n int) (int, error) {
+	c.listen()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.credit <= 0 && c.cause == nil {

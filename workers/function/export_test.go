@@ -3,6 +3,7 @@ package function
 import (
 	"errors"
 	"net/http"
+	"syscall"
 )
 
 // ServeOn is Serve on given descriptors, without HELLO and READY. It closes both pipes.
@@ -11,7 +12,11 @@ func ServeOn(in, out, lane, window, concurrency int, h http.Handler) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.run(), w.in.Close(), w.output.Close())
+	err = w.run()
+	if f := w.reader.file; f != nil {
+		return errors.Join(err, f.Close(), w.output.Close())
+	}
+	return errors.Join(err, syscall.Close(in), w.output.Close())
 }
 
 // ReadSettings tells what readSettings makes of an environment.

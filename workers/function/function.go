@@ -11,7 +11,8 @@
 //
 //	function.go  Serve: settings, start, end
 //	frame.go     bytes of the protocol
-//	reader.go    what the parent says: requests, pieces of bodies, credit, cancellation
+//	reader.go    who reads what the parent says, and when
+//	take.go      what the parent says: requests, pieces of bodies, credit, cancellation
 //	call.go      one request: its http.Request, panics
 //	body.go      a body that is still coming
 //	answer.go    the answer: http.ResponseWriter and http.Flusher
@@ -109,8 +110,8 @@ type worker struct {
 	settings
 
 	handler http.Handler
-	in      *os.File
 	memory  []byte // the lane: requests first, answers behind them; nil: none
+	reader  reader
 
 	writing sync.Mutex
 	output  *os.File // guarded by writing
@@ -127,13 +128,12 @@ func newWorker(s settings, h http.Handler) (*worker, error) {
 			syscall.CloseOnExec(fd)
 		}
 	}
-	// Non-blocking, the pipe is on the poller: a read that waits keeps no thread from the handler. Only our end is changed.
-	if err := syscall.SetNonblock(s.in, true); err != nil {
-		return nil, fmt.Errorf("request pipe: %w", err)
-	}
-	w := &worker{
-		settings: s, handler: h, calls: map[uint32]*call{},
-		in: os.NewFile(uintptr(s.in), "requests"), output: os.NewFile(uintptr(s.out), "answers"),
+	w := &worker{settings: s, handler: h, calls: map[uint32]*call{}, output: os.NewFile(uintptr(s.out), "answers")}
+	w.reader.buf = make([]byte, piece)
+	if s.concurrency > 1 {
+		if err := w.usePoller(); err != nil {
+			return nil, err
+		}
 	}
 	if s.lane >= 0 {
 		var err error
@@ -155,10 +155,7 @@ func (w *worker) answers() []byte {
 
 // run reads what the parent says until the end.
 func (w *worker) run() error {
-	drain, err := w.read()
-	if err == nil && !drain {
-		w.each(func(c *call) { c.cancel(errParentGone) })
-	}
+	drain, err := w.read(w.concurrency == 1)
 	if err != nil {
 		return err
 	}

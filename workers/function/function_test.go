@@ -2,12 +2,14 @@ package function_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -276,6 +278,38 @@ func TestCancellationReachesTheContextAndTheBody(t *testing.T) {
 		require.Equal(t, byte(tError), a.kind)
 		require.Contains(t, a.meta, "cancelled")
 	}
+}
+
+// Small requests are read and run by one goroutine; what a handler leaves behind must not make another one read beside it.
+func TestAContextThatOutlivesItsRequestDisturbsNothing(t *testing.T) {
+	contexts := make(chan context.Context, 1)
+	p := serve(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/err" {
+			for r.Context().Err() == nil {
+				runtime.Gosched()
+			}
+			return
+		}
+		select {
+		case contexts <- r.Context():
+		default:
+		}
+		fmt.Fprint(w, r.URL.Path)
+	})
+	p.send(request(1, "/a", 0, ""))
+	require.Equal(t, "/a", string(p.read().body))
+	old := <-contexts
+	for id := range uint32(100) {
+		go old.Done()
+		p.send(request(id+2, "/b", 0, ""))
+		require.Equal(t, "/b", string(p.read().body))
+	}
+	p.send(request(200, "/err", 0, ""), frame{kind: tCancel, code: 1, id: 200})
+	require.Equal(t, byte(tError), p.read().kind)
+	p.send(request(201, "/c", 0, ""), frame{kind: tDrain})
+	require.Equal(t, "/c", string(p.read().body))
+	require.Equal(t, byte(tBye), p.read().kind)
+	require.NoError(t, p.ended())
 }
 
 func TestRequestsRunSideBySideIfToldSo(t *testing.T) {

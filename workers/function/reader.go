@@ -1,100 +1,118 @@
 package function
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
+	"syscall"
 )
 
-var (
-	errParentGone = errors.New("fnpod is gone")
-	errCancelled  = errors.New("nobody waits for the answer any more")
-)
+// reader is who reads the parent's frames.
+//
+// At first that is the goroutine of Serve, which runs the handler itself: one blocking read and one write for a small request, and no
+// change of goroutines. When a handler wants to know what the parent says meanwhile (the rest of a body, credit, whether anybody still
+// waits), a goroutine of its own takes over for good, and every handler gets one, too.
+type reader struct {
+	buf        []byte // buf[start:end] was read and not yet taken
+	start, end int
+	file       *os.File      // the pipe on the poller; nil: it is read by blocking
+	over       chan struct{} // closed when the goroutine that took over has ended; nil: none has; guarded by worker.mu
+	drain      bool          // what it has ended with
+	err        error
+}
 
-// read takes frames until there will be no more; drain tells that the parent wants to hear BYE.
-func (w *worker) read() (drain bool, err error) {
-	buf := make([]byte, piece)
-	start, end := 0, 0
+// usePoller makes reads wait without a thread. Only our end of the pipe is changed.
+func (w *worker) usePoller() error {
+	if err := syscall.SetNonblock(w.in, true); err != nil {
+		return fmt.Errorf("request pipe: %w", err)
+	}
+	w.reader.file = os.NewFile(uintptr(w.in), "requests")
+	return nil
+}
+
+// listen makes a goroutine read from now on. Any goroutine may call it, as often as it likes; after the call it does nothing.
+func (c *call) listen() {
+	w := c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := &w.reader
+	if w.calls[c.id] != c || r.file != nil {
+		return
+	}
+	if w.usePoller() != nil {
+		return // then what the parent says is heard when the handler has returned
+	}
+	r.over = make(chan struct{})
+	go func() {
+		defer close(r.over)
+		r.drain, r.err = w.read(false)
+	}()
+}
+
+// read takes frames until there will be no more; drain tells that the parent wants to hear BYE. inline tells to run handlers here.
+func (w *worker) read(inline bool) (drain bool, err error) {
+	defer func() {
+		if !drain {
+			w.each(func(c *call) { c.cancel(errParentGone) })
+		}
+	}()
+	r := &w.reader
 	for {
-		f, need, err := parseFrame(buf[start:end])
+		f, need, err := parseFrame(r.buf[r.start:r.end])
 		if err != nil {
 			return false, err
 		}
-		if need <= end-start {
-			start += need
-			if over, err := w.take(&f); over || err != nil {
+		if need <= r.end-r.start {
+			r.start += need
+			if over, err := w.take(&f, inline); over || err != nil {
 				return f.typ == typeDrain, err
+			}
+			if inline && w.takenOver() {
+				<-r.over
+				return r.drain, r.err
 			}
 			continue
 		}
-		if start > 0 || need > len(buf) {
-			into := buf
-			if need > len(buf) {
+		if r.start > 0 || need > len(r.buf) {
+			into := r.buf
+			if need > len(r.buf) {
 				into = make([]byte, need)
 			}
-			start, end, buf = 0, copy(into, buf[start:end]), into
+			r.start, r.end, r.buf = 0, copy(into, r.buf[r.start:r.end]), into
 		}
-		n, err := w.in.Read(buf[end:])
-		end += n
+		n, err := w.more(r.buf[r.end:])
+		r.end += n
 		switch {
-		case errors.Is(err, io.EOF) && end == 0:
-			return false, nil
 		case err != nil:
-			return false, fmt.Errorf("%w: request pipe ended inside a frame: %w", errProtocol, err)
+			return false, fmt.Errorf("request pipe: %w", err)
+		case n == 0 && r.end == 0:
+			return false, nil
+		case n == 0:
+			return false, fmt.Errorf("%w: request pipe ended inside a frame", errProtocol)
 		}
 	}
 }
 
-// take handles one frame, of which nothing is kept; over tells that it was the last.
-func (w *worker) take(f *frame) (over bool, err error) {
+func (w *worker) takenOver() bool {
 	w.mu.Lock()
-	c := w.calls[f.id]
-	w.mu.Unlock()
-	switch f.typ {
-	case typeRequest:
-		if c != nil {
-			return false, fmt.Errorf("%w: request %d is there already", errProtocol, f.id)
-		}
-		return false, w.begin(f)
-	case typeData, typeTrailers:
-		if c != nil && c.body != nil {
-			c.body.add(f.body, f.flags&flagMore == 0 || f.typ == typeTrailers)
-		}
-	case typeCancel:
-		if c != nil {
-			c.cancel(errCancelled)
-		}
-	case typeWindow:
-		if len(f.body) != 4 {
-			return false, fmt.Errorf("%w: WINDOW with %d bytes", errProtocol, len(f.body))
-		}
-		if c != nil {
-			c.grant(int(binary.LittleEndian.Uint32(f.body)))
-		}
-	case typePing:
-		w.pong()
-	case typeDrain, typeExit:
-		return true, nil
-	default:
-		if f.typ < typeOptional {
-			return false, fmt.Errorf("%w: unknown frame type %#02x", errProtocol, uint8(f.typ))
-		}
-	}
-	return false, nil
+	defer w.mu.Unlock()
+	return w.reader.over != nil
 }
 
-func (w *worker) pong() {
-	statm, _ := os.ReadFile("/proc/self/statm") // without procfs the answer is 0
-	pages := 0
-	if fields := strings.Fields(string(statm)); len(fields) > 1 {
-		pages, _ = strconv.Atoi(fields[1])
+// more reads what there is; nothing at the end.
+func (w *worker) more(p []byte) (int, error) {
+	if f := w.reader.file; f != nil {
+		n, err := f.Read(p)
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return n, err
 	}
-	w.mu.Lock()
-	n := len(w.calls)
-	w.mu.Unlock()
-	w.say(typePong, 0, "rss", strconv.Itoa(pages*os.Getpagesize()), "in_flight", strconv.Itoa(n))
+	for {
+		n, err := syscall.Read(w.in, p)
+		if err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
 }

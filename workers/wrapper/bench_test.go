@@ -38,8 +38,6 @@ func helloRequest() []byte {
 		"x-request-id", "7f3b1c9e", "x-forwarded-for", "192.0.2.7").bytes()
 }
 
-func BenchmarkBarePython(b *testing.B) { bare(b, python, "-c", bareLoop) }
-
 func BenchmarkPythonHello(b *testing.B) {
 	for _, c := range []struct{ name, handler string }{
 		{"hello", hello},
@@ -63,8 +61,6 @@ for (;;) {
   fs.writeSync(4, buf, 0, n);
 }
 `
-
-func BenchmarkBareNode(b *testing.B) { bare(b, node, "-e", bareNode) }
 
 func BenchmarkNodeHello(b *testing.B) {
 	for _, c := range []struct{ name, handler string }{
@@ -101,13 +97,13 @@ func BenchmarkOpenFaaSHello(b *testing.B) {
 }
 
 // bare runs a bare loop on two pipes.
-func bare(b *testing.B, l language, flag, source string) {
+func bare(b *testing.B, l language, args ...string) {
 	b.Helper()
 	path, err := l.interpreter()
 	require.NoError(b, err)
 	requestR, requestW := pipe(b)
 	answerR, answerW := pipe(b)
-	cmd := exec.Command(path, flag, source)
+	cmd := exec.Command(path, args...)
 	cmd.ExtraFiles = []*os.File{requestR, answerW}
 	require.NoError(b, cmd.Start())
 	requestR.Close()
@@ -128,7 +124,9 @@ func roundTrips(b *testing.B, pid int, in, out *os.File, req []byte) {
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }() // as it was
 	one.Set(runtime.NumCPU() - 1)
 	require.NoError(b, unix.SchedSetaffinity(0, &one))
-	require.NoError(b, unix.SchedSetaffinity(pid, &one))
+	for _, tid := range threads(b, pid) { // those that they start later stay with them
+		require.NoError(b, unix.SchedSetaffinity(tid, &one))
+	}
 	inFd, outFd := int(in.Fd()), int(out.Fd())
 	buf := make([]byte, 64<<10)
 	trip := func() {
@@ -149,13 +147,31 @@ func roundTrips(b *testing.B, pid int, in, out *os.File, req []byte) {
 	b.ReportMetric(float64(cpuTime(b, pid)-cpu)/float64(b.N), "worker-ns/op")
 }
 
-// cpuTime returns the nanoseconds that the main thread of a process has run.
-func cpuTime(b *testing.B, pid int) int64 {
+// threads returns the ids of a process' threads.
+func threads(b *testing.B, pid int) (ids []int) {
 	b.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	require.NoError(b, err)
-	ns, err := strconv.ParseInt(strings.Fields(string(stat))[0], 10, 64)
-	require.NoError(b, err)
+	for _, e := range entries {
+		id, err := strconv.Atoi(e.Name())
+		require.NoError(b, err)
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// cpuTime returns the nanoseconds that the threads of a process have run.
+func cpuTime(b *testing.B, pid int) (ns int64) {
+	b.Helper()
+	for _, id := range threads(b, pid) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, id))
+		if err != nil {
+			continue // it has ended
+		}
+		n, err := strconv.ParseInt(strings.Fields(string(stat))[0], 10, 64)
+		require.NoError(b, err)
+		ns += n
+	}
 	return ns
 }
 
