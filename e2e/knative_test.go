@@ -238,7 +238,7 @@ func newHoldingFunction(t *testing.T) *holdingFunction {
 	t.Helper()
 	f := &holdingFunction{let: make(chan struct{})}
 	f.release = sync.OnceFunc(func() { close(f.let) })
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	f.address = dualContainer(t, func(_ http.ResponseWriter, r *http.Request) {
 		n := f.running.Add(1)
 		defer f.running.Add(-1)
 		f.most.Store(max(n, f.most.Load()))
@@ -246,15 +246,21 @@ func newHoldingFunction(t *testing.T) *holdingFunction {
 		case <-f.let:
 		case <-r.Context().Done():
 		}
-	}))
+	})
+	t.Cleanup(f.release)
+	return f
+}
+
+// dualContainer is a function that speaks both protocols.
+func dualContainer(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetHTTP1(true)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.Start()
 	t.Cleanup(s.Close)
-	t.Cleanup(f.release)
-	f.address = s.Listener.Addr().String()
-	return f
+	return s.Listener.Addr().String()
 }
 
 // clientOf speaks one protocol, h2c on one connection.

@@ -137,7 +137,9 @@ func (x *Exchange) fail(err error) (keep bool) {
 		x.logFault(st, err)
 	}
 	if x.answer.committed {
-		c.abort()
+		if !x.endGRPC(st) {
+			c.abort()
+		}
 		return false
 	}
 	if st.Reject != 0 {

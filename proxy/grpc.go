@@ -68,6 +68,19 @@ func (x *Exchange) writeGRPCError(st Status) {
 	_ = x.flush() // the end of the stream follows in any case
 }
 
+// endGRPC ends an answer of gRPC that has begun and whose time is up: the status in the
+// trailers says that it is not whole. It reports false where only a cut can say that.
+func (x *Exchange) endGRPC(st Status) bool {
+	stream := x.c.stream
+	if st.Code != http.StatusGatewayTimeout || stream == nil || !isGRPC(stream.r.Header) {
+		return false
+	}
+	x.answer.out = x.answer.out[:0]
+	stream.sendTrailers([]byte("Grpc-Status: " + strconv.Itoa(grpcDeadlineExceeded) + "\r\nGrpc-Message: " + st.Label + "\r\n"))
+	x.answer.finished = true
+	return true
+}
+
 // grpcTimeout reads a grpc-timeout field: up to eight digits and a unit.
 func grpcTimeout(v string) (time.Duration, bool) {
 	if len(v) < 2 || len(v) > 9 {

@@ -389,10 +389,19 @@ func (st *stream) stopReading() { _ = st.ctl.SetReadDeadline(time.Unix(1, 0)) } 
 
 func (*stream) clearReadDeadline() {} // a deadline that struck ended the body for good
 
-// unblock implements client. An answer that has not begun can still be given.
+// lastWords is how long a client of gRPC may take no byte when its time is up: then it
+// does not learn why.
+const lastWords = time.Second
+
+// unblock implements client. An answer that has not begun can still be given, and one of
+// gRPC be ended in good order (endGRPC).
 func (st *stream) unblock() {
 	st.stopReading()
-	if st.sent.Load() {
+	switch {
+	case !st.sent.Load():
+	case errors.Is(st.guard.cause, ErrTimeout) && isGRPC(st.r.Header): // called under guard.mu
+		_ = st.ctl.SetWriteDeadline(time.Now().Add(lastWords)) // fails on an ended stream only
+	default:
 		st.writeStalled()
 	}
 }

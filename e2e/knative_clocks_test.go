@@ -1,0 +1,277 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+)
+
+// patientContainer answers as the path says, by both protocols, and counts requests that were cancelled.
+func patientContainer(t *testing.T) (address string, cancelled *atomic.Int64) {
+	t.Helper()
+	cancelled = new(atomic.Int64)
+	wait := func(r *http.Request) {
+		<-r.Context().Done()
+		cancelled.Add(1)
+	}
+	return dualContainer(t, func(w http.ResponseWriter, r *http.Request) {
+		flush := func(text string) {
+			fmt.Fprint(w, text)
+			_ = http.NewResponseController(w).Flush() // a client that has left is seen by the context
+		}
+		switch r.URL.Path {
+		case "/hang":
+			wait(r)
+		case "/begin":
+			flush("begun")
+			wait(r)
+		case "/trickle":
+			for range 8 {
+				flush("x")
+				select {
+				case <-time.After(300 * time.Millisecond):
+				case <-r.Context().Done():
+					cancelled.Add(1)
+					return
+				}
+			}
+		case "/early":
+			w.WriteHeader(http.StatusEarlyHints)
+			time.Sleep(1500 * time.Millisecond)
+		case "/read":
+			n, err := io.Copy(io.Discard, r.Body)
+			fmt.Fprint(w, n, err)
+		default:
+			fmt.Fprint(w, "ok")
+		}
+	}), cancelled
+}
+
+func requireTimedOut(t *testing.T, resp *http.Response, body string) {
+	t.Helper()
+	require.Equal(t, 504, resp.StatusCode)
+	require.Equal(t, "request timeout", body)
+	require.EqualValues(t, 15, resp.ContentLength)
+	require.Equal(t, "text/plain; charset=utf-8", resp.Header.Get("Content-Type"))
+	require.Empty(t, resp.Header.Get("X-Content-Type-Options"))
+	require.Empty(t, resp.Header.Get("Connection"))
+}
+
+func TestKnative6TheThreeClocks(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, setting string
+	}{
+		{"revision", "REVISION_TIMEOUT_SECONDS=1"},
+		{"response start", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1"},
+		{"idle", "REVISION_IDLE_TIMEOUT_SECONDS=1"},
+	}
+	for _, tt := range tests {
+		for _, protocol := range []string{"http1", "h2c"} {
+			t.Run(tt.name+"/"+protocol, func(t *testing.T) {
+				t.Parallel()
+				address, cancelled := patientContainer(t)
+				p := queueProxy(t, address, tt.setting, "CONTAINER_CONCURRENCY=1")
+				client := clientOf(t, protocol)
+				resp, body := p.by(client, "GET", "/hang", "")
+				requireTimedOut(t, resp, body)
+				require.Eventually(t, func() bool { return cancelled.Load() == 1 }, 10*time.Second, 5*time.Millisecond, "the function's request is cancelled")
+
+				reused := false
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.listen+"/", nil)
+				require.NoError(t, err)
+				resp, err = client.Do(r)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.True(t, reused, "the connection can be used again, and the slot is free")
+
+				r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.listen+"/begin", nil)
+				require.NoError(t, err)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				resp, err = client.Do(r.WithContext(ctx))
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				b, err := io.ReadAll(resp.Body)
+				require.Equal(t, "begun", string(b), "D1: nothing is put into an answer that has begun")
+				require.Error(t, err, "D1: and it does not look whole")
+				if tt.name == "response start" {
+					require.ErrorIs(t, err, context.DeadlineExceeded, "that clock is done")
+				} else {
+					require.NotErrorIs(t, err, context.DeadlineExceeded)
+				}
+			})
+		}
+	}
+}
+
+// by is ask with a client of its own.
+func (p *queuePod) by(client *http.Client, method, path, body string) (*http.Response, string) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), method, "http://"+p.listen+path, strings.NewReader(body))
+	require.NoError(p.t, err)
+	resp, err := client.Do(r)
+	require.NoError(p.t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(p.t, err)
+	return resp, string(b)
+}
+
+func TestKnative6WhatKeepsTheIdleClockFromStriking(t *testing.T) {
+	t.Parallel()
+	address, _ := patientContainer(t)
+	p := queueProxy(t, address, "REVISION_IDLE_TIMEOUT_SECONDS=1", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=2")
+	t.Run("bytes of the answer", func(t *testing.T) {
+		t.Parallel()
+		for _, protocol := range []string{"http1", "h2c"} {
+			resp, body := p.by(clientOf(t, protocol), "GET", "/trickle", "")
+			require.Equal(t, 200, resp.StatusCode, protocol)
+			require.Equal(t, "xxxxxxxx", body, protocol)
+		}
+	})
+	t.Run("bytes of the request do not", func(t *testing.T) {
+		t.Parallel()
+		body, write := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				if _, err := write.Write([]byte("x")); err != nil {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			_ = write.Close()
+		}()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.listen+"/read", body)
+		require.NoError(t, err)
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, 504, resp.StatusCode)
+		require.Equal(t, "request timeout", string(b))
+	})
+}
+
+func TestKnative6ASlowBodyIsBoundedByTheRequest(t *testing.T) {
+	t.Parallel()
+	address, _ := patientContainer(t)
+	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=1")
+	c, err := net.Dial("tcp", p.listen)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprint(c, "POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nabc")
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	require.Equal(t, 504, resp.StatusCode)
+}
+
+func TestKnative6AnEarlyHintIsAStart(t *testing.T) {
+	t.Parallel()
+	address, _ := patientContainer(t)
+	p := queueProxy(t, address, "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1")
+	resp, _ := p.ask("GET", "/early", "")
+	require.Equal(t, 200, resp.StatusCode)
+}
+
+func TestKnative6TheQueueCounts(t *testing.T) {
+	t.Parallel()
+	f := newHoldingFunction(t)
+	p := queueProxy(t, f.address, "CONTAINER_CONCURRENCY=1", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1")
+	answers := make(chan int, 2) // one for each request
+	for range 2 {
+		go func() {
+			resp, err := http.Get("http://" + p.listen)
+			if err != nil {
+				answers <- 0
+				return
+			}
+			_ = resp.Body.Close()
+			answers <- resp.StatusCode
+		}()
+	}
+	require.Equal(t, 504, <-answers)
+	require.Equal(t, 504, <-answers)
+	require.LessOrEqual(t, f.most.Load(), int64(1))
+}
+
+func TestKnativeD11NoTimeIsNoLimit(t *testing.T) {
+	t.Parallel()
+	address, _ := patientContainer(t)
+	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=0")
+	resp, body := p.ask("GET", "/trickle", "")
+	require.Equal(t, 200, resp.StatusCode)
+	require.Equal(t, "xxxxxxxx", body)
+}
+
+func TestKnativeD1AStreamOfGRPCEndsWithItsStatus(t *testing.T) {
+	t.Parallel()
+	f := newGRPCFunction(t)
+	p := queueProxy(t, f.address, "REVISION_TIMEOUT_SECONDS=1")
+	stream := open(t.Context(), t, grpcClient(t, p.listen), "Both")
+	require.NoError(t, stream.SendMsg(&message{Value: []byte("a")}))
+	got := new(message)
+	require.NoError(t, stream.RecvMsg(got))
+	err := stream.RecvMsg(got)
+	require.Equal(t, codes.DeadlineExceeded, grpcstatus.Code(err), err)
+}
+
+func TestKnativeD2TunnelsOutliveTheStartAndNotTheRevision(t *testing.T) {
+	t.Parallel()
+	address := userContainer(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.CloseNow() }()
+		for {
+			kind, b, err := c.Read(r.Context())
+			if err != nil || c.Write(r.Context(), kind, b) != nil {
+				return
+			}
+		}
+	})
+	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=3", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1", "REVISION_IDLE_TIMEOUT_SECONDS=1")
+	c, _, err := websocket.Dial(t.Context(), "ws://"+p.listen, nil)
+	require.NoError(t, err)
+	defer func() { _ = c.CloseNow() }()
+	begun := time.Now()
+	for {
+		if err = c.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
+			break
+		}
+		if _, _, err = c.Read(t.Context()); err != nil {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	require.Greater(t, time.Since(begun), 2*time.Second, "bytes in either direction count")
+	require.Less(t, time.Since(begun), 20*time.Second, "the time of the revision is the end")
+
+	c, _, err = websocket.Dial(t.Context(), "ws://"+p.listen, nil)
+	require.NoError(t, err)
+	defer func() { _ = c.CloseNow() }()
+	begun = time.Now()
+	_, _, err = c.Read(t.Context())
+	require.Error(t, err)
+	require.Less(t, time.Since(begun), 2900*time.Millisecond, "a silent one ends sooner")
+}
