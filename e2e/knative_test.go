@@ -32,14 +32,19 @@ func queueProxy(t *testing.T, function string, environ ...string) *queuePod {
 	t.Helper()
 	p := prepareQueueProxy(t, function, environ...)
 	p.begin()
-	require.Eventually(t, func() bool {
+	p.waitListening()
+	return p
+}
+
+func (p *queuePod) waitListening() {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool {
 		c, err := net.Dial("tcp", p.listen)
 		if err == nil {
 			_ = c.Close()
 		}
 		return err == nil
 	}, 20*time.Second, 5*time.Millisecond, "does not listen")
-	return p
 }
 
 // prepareQueueProxy is queueProxy without the start.

@@ -102,8 +102,11 @@ func (p *parser) unknownCommand(name string) error {
 }
 
 // logger returns the logger of a command and logs what was noticed before there was one.
-func (inv *invocation) logger(s logSettings) *slog.Logger {
-	inv.limited = limitLog(s.handler(inv.stderr))
+func (inv *invocation) logger(s logSettings) *slog.Logger { return inv.loggerOf(s.handler(inv.stderr)) }
+
+// loggerOf is logger with a platform's own lines.
+func (inv *invocation) loggerOf(h slog.Handler) *slog.Logger {
+	inv.limited = limitLog(h)
 	log := slog.New(inv.limited)
 	inv.tellLosses(log)
 	for _, w := range inv.warnings {

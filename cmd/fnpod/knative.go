@@ -70,7 +70,7 @@ func knativeFront(s *knative.Settings) *front {
 // Run serves until SIGTERM and the drain after it.
 func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	s := c.settings
-	log := inv.logger(c.proxy.Front.Log)
+	log := c.logger(inv)
 	tuneProcessors(log)
 	f := &knativeFunction{prober: knative.NewProber(s, log), HTTPBackend: &proxy.HTTPBackend{
 		Network: "tcp", Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.UserPort)), MaxIdle: s.Concurrency,

@@ -52,11 +52,11 @@ func run(ctx context.Context, name string, args, environ []string, stdout, stder
 	if err == nil {
 		err = command.Run(ctx, inv)
 	}
-	if inv.pipe != nil {
-		inv.pipe.close()
-	}
 	if inv.limited != nil {
 		inv.limited.tell() //nolint:contextcheck // only log records are written without a context
+	}
+	if inv.pipe != nil {
+		inv.pipe.close()
 	}
 	return inv.exitCode(err)
 }

@@ -63,11 +63,17 @@ func (p *passage) tell(bytes int64, last bool) {
 
 // lines is standard output for what the function prints: it never waits.
 func (inv *invocation) lines(log *slog.Logger) *logPipe {
+	p := inv.output()
+	p.tell(func(lost uint64) {
+		log.Warn("lines of output were dropped: standard output was not read", "count", lost)
+	})
+	return p
+}
+
+// output is lines without anybody who is told of losses.
+func (inv *invocation) output() *logPipe {
 	if inv.pipe == nil {
 		inv.pipe = newLogPipe(inv.stdout)
-		inv.pipe.tell(func(lost uint64) {
-			log.Warn("lines of output were dropped: standard output was not read", "count", lost)
-		})
 	}
 	return inv.pipe
 }

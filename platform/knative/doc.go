@@ -10,6 +10,7 @@
 //	ready.go          the answer to who asks for readiness
 //	drain.go          when nobody comes any more, and who waits for that
 //	stat.go           what the autoscaler reads: requests at once and per second, every second
+//	log.go            the lines of our own log
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function
 package knative
