@@ -133,6 +133,7 @@ func (p *pod) begin() {
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections() // the drain gives each of them a second
 		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 		select {
 		case <-p.ended:

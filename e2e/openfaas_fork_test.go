@@ -340,6 +340,7 @@ func TestOpenFaaS63MaxBuffer(t *testing.T) {
 
 // §6.2, §6.3: memory is flat in streaming mode; the answer is there once in serializing mode.
 func TestOpenFaaS6MemoryOfForks(t *testing.T) {
+	t.Parallel()
 	const size = 50 << 20
 	path, err := plain()
 	require.NoError(t, err)
@@ -383,6 +384,7 @@ func TestOpenFaaS1DaemonsOfForks(t *testing.T) {
 
 // §24.10: requests leave no goroutine, descriptor, process or file behind; make soak plays 5000.
 func TestOpenFaaS6ForksLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	pods := map[string]*pod{
 		"streaming":   ofCommand(t, "streaming", "cat", "TMPDIR="+dir),

@@ -88,6 +88,7 @@ func ofAsk(t *testing.T, p *pod, method, path, body string, fields ...string) (*
 }
 
 func TestOpenFaaS6HTTPModeForwardsAndAnswers(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t)
 	resp, body := ofAsk(t, p, "POST", "/a%20b?x=%2F&y", "hello", "X-A: 1", "X-A: 2", "Host: h", "TE: trailers", "Connection: X-Hop", "X-Hop: 1")
 	var got seen
@@ -181,6 +182,7 @@ func TestOpenFaaS4PipeliningAndContinue(t *testing.T) {
 }
 
 func TestOpenFaaS6BasePath(t *testing.T) {
+	t.Parallel()
 	p := ofPod(t)
 	for i, v := range p.cmd.Env {
 		if strings.HasPrefix(v, "upstream_url=") {
@@ -194,6 +196,7 @@ func TestOpenFaaS6BasePath(t *testing.T) {
 }
 
 func TestOpenFaaS6Streams(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t, "exec_timeout=5")
 	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+p.listen+"/events", nil)
 	require.NoError(t, err)
@@ -276,6 +279,7 @@ func TestOpenFaaS9StreamsThatAreLeft(t *testing.T) {
 }
 
 func TestOpenFaaS10Timeouts(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t, "exec_timeout=500ms")
 	for _, test := range []struct {
 		path, timeout string
@@ -299,6 +303,7 @@ func TestOpenFaaS10Timeouts(t *testing.T) {
 }
 
 func TestOpenFaaS9Limiter(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t, "max_inflight=1")
 	var first sync.WaitGroup
 	first.Go(func() { _, _ = p.get("/sleep?1") })
@@ -319,6 +324,7 @@ func TestOpenFaaS9Limiter(t *testing.T) {
 }
 
 func TestOpenFaaS12LockHealthAndReady(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	p := ofPod(t, "TMPDIR="+dir, "DELAY=1", "ready_path=/unready?a")
 	p.begin()
@@ -368,6 +374,7 @@ func TestOpenFaaS12LockFile(t *testing.T) {
 }
 
 func TestOpenFaaS1Arguments(t *testing.T) {
+	t.Parallel()
 	run := func(env []string, args ...string) (int, string) {
 		cmd := exec.CommandContext(t.Context(), binary, args...)
 		cmd.Args[0], cmd.Env = "/usr/bin/fwatchdog", env
@@ -392,6 +399,7 @@ func TestOpenFaaS1Arguments(t *testing.T) {
 }
 
 func TestOpenFaaS6TheEndOfTheFunction(t *testing.T) {
+	t.Parallel()
 	for _, code := range []string{"0", "3"} {
 		p := ofWatchdog(t)
 		_, _ = p.get("/exit?" + code)
@@ -401,6 +409,7 @@ func TestOpenFaaS6TheEndOfTheFunction(t *testing.T) {
 }
 
 func TestOpenFaaS13Shutdown(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t, "healthcheck_interval=500ms")
 	lock := ""
 	for _, v := range p.cmd.Env {
@@ -441,6 +450,7 @@ func TestOpenFaaS13WhenTheFunctionIsTold(t *testing.T) {
 }
 
 func TestOpenFaaS8Logs(t *testing.T) {
+	t.Parallel()
 	for _, prefix := range []bool{true, false} {
 		p := ofWatchdog(t, "prefix_logs="+map[bool]string{true: "true", false: "false"}[prefix], "log_callid=true")
 		_, _ = ofAsk(t, p, "GET", "/log?a", "", "X-Call-Id: call-1")
@@ -495,6 +505,7 @@ func TestOpenFaaS8LongLines(t *testing.T) {
 }
 
 func TestOpenFaaS15Metrics(t *testing.T) {
+	t.Parallel()
 	p := ofWatchdog(t, "exec_timeout=200ms")
 	require.Zero(t, p.series("http_requests_in_flight"), "there from the start")
 	_, _ = ofAsk(t, p, "POST", "/", "x")
@@ -507,7 +518,9 @@ func TestOpenFaaS15Metrics(t *testing.T) {
 
 // §2, §12: what cannot work ends the start with one line and a code that is not 0.
 func TestOpenFaaSBadStarts(t *testing.T) {
+	t.Parallel()
 	taken := listen(t)
+	defer taken.Close() // not before, by the garbage collector
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	require.NoError(t, err)
 	for _, test := range []struct{ setting, want string }{
@@ -528,6 +541,7 @@ func TestOpenFaaSBadStarts(t *testing.T) {
 }
 
 func TestOpenFaaS6Static(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.txt"), []byte("0123456789"), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".dot"), []byte("dot"), 0o600))
