@@ -31,7 +31,8 @@ var arrows = map[string][]string{
 	"proxy/http1":      {},
 	"queue":            {},
 	"metrics":          {},
-	"watchdog":         {"proxy/http1"}, // the head of a request, whose fields become variables
+	"watchdog":         {"proxy/http1", "watchdog/zygote"}, // the head of a request, whose fields become variables
+	"watchdog/zygote":  {},
 	"workers":          {"workers/wrapper", "watchdog", "proxy/http1"},
 	"workers/wrapper":  {},
 	"workers/function": {}, // linked into functions, which shall not link us

@@ -14,5 +14,6 @@
 // (fork_log.go); only a body that is still coming has a goroutine of its own
 // (fork_upload.go). What a request may put into an environment is decided in
 // fork_env.go and fork_cgi.go. Processes that wait for their request are kept by
-// fork_ahead.go, unless load_linux.go finds the processors saturated.
+// fork_ahead.go, unless load_linux.go finds the processors saturated; those of
+// scripts may be forked from a warm process (zygote_linux.go, folder zygote).
 package watchdog

@@ -87,3 +87,6 @@ func (f *Fork) SetBusy(busy func() bool) {
 		f.ahead.busy = busy
 	}
 }
+
+// Warm reports whether there is a zygote.
+func (f *Fork) Warm() bool { return f.ahead != nil && f.ahead.warm.Load() != nil }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/fnpod/fnpod/watchdog/zygote"
 )
 
 // Why a request that had a process of its own is not answered. Do returns errors
@@ -77,7 +80,11 @@ func NewFork(c ForkConfig) (*Fork, error) {
 	}
 	f := &Fork{cfg: c, epoch: time.Now(), running: make(map[*forked]struct{})}
 	f.base.init(c.Env)
-	if c.Launcher != Exec {
+	if _, _, ok := zygote.For(c.Args, true); c.Launcher == Zygote && !ok {
+		c.Log.Warn("no zygote for this command: a process is started for each request", "command", strings.Join(c.Args, " "))
+		f.cfg.Launcher = Exec
+	}
+	if f.cfg.Launcher != Exec {
 		f.ahead, err = newAhead(f)
 	}
 	return f, err
@@ -98,6 +105,9 @@ func (f *Fork) Run(ctx context.Context) error {
 	}
 	f.mu.Unlock()
 	f.live.Wait()
+	if f.ahead != nil {
+		f.ahead.end()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.idle {

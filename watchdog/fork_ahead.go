@@ -2,6 +2,7 @@ package watchdog
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ahead keeps processes that were started ahead of their requests and wait on their standard input. One goroutine starts
-// them, sees when one ends, and ends those that nobody wants. A nil *ahead has none.
+// ahead keeps processes that were started ahead of their requests and wait on their standard input, or for word from us if
+// a zygote has forked them. One goroutine starts them, sees when one ends, and ends those that nobody wants. A nil *ahead
+// has none.
 type ahead struct {
-	f      *Fork
-	launch func() (*waiting, error)
-	wake   int // an eventfd
+	f    *Fork
+	wake int                  // an eventfd
+	warm atomic.Pointer[warm] // the zygote; nil if there is none
 
 	mu     sync.Mutex
 	list   []*waiting // guarded by mu; oldest first
@@ -30,14 +32,26 @@ type ahead struct {
 	busy      func() bool // the processors have no time for what nobody waits for
 	backoff   backoff
 	notBefore int64 // the next start
+	unfit     bool  // there will be no zygote
 }
 
 // waiting is a process without a request.
 type waiting struct {
-	proc  *Process
-	pidfd int32
-	ours  pipes
-	since int64 // on Fork.now's clock
+	proc   *Process
+	pidfd  int32
+	ours   pipes
+	status int32 // where a child of a zygote gets its variables and tells its exit code; -1
+	since  int64 // on Fork.now's clock
+}
+
+// ended reports whether it is a zombie.
+func (w *waiting) ended() bool {
+	if w.pidfd < 0 {
+		return ended(w.proc.pid)
+	}
+	fds := [1]unix.PollFd{{Fd: w.pidfd, Events: unix.POLLIN}}
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 && err == nil
 }
 
 // busyPause is the time between two looks at processors that are saturated.
@@ -50,20 +64,38 @@ func newAhead(f *Fork) (*ahead, error) {
 	}
 	var load cpuLoad
 	busy := func() bool { return load.saturated(time.Now()) }
-	return &ahead{f: f, launch: f.standby, wake: wake, busy: busy}, nil
+	return &ahead{f: f, wake: wake, busy: busy}, nil
 }
 
-// take returns the process that waits longest, nil if there is none, and has the next one started.
+// take returns a process for a request: the one that waits longest, or a new one of the zygote. It is nil if there is
+// none. The next one is started meanwhile.
 func (a *ahead) take() *waiting {
 	if a == nil {
 		return nil
 	}
+	if w := a.oldest(); w != nil {
+		return w
+	}
+	z := a.warm.Load()
+	if z == nil {
+		return nil
+	}
+	w, err := z.fork()
+	if err != nil {
+		a.f.cfg.Log.Debug("zygote has not forked", "err", err)
+		return nil
+	}
+	return w
+}
+
+// oldest takes the process that waits longest.
+func (a *ahead) oldest() *waiting {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.wanted = a.f.now()
 	a.wakeLocked()
 	for i, w := range a.list {
-		if !ended(w.proc.pid) { // else it is left to the goroutine
+		if !w.ended() { // else it is left to the goroutine
 			a.list = append(a.list[:i], a.list[i+1:]...)
 			a.taken = a.taken || a.wanted-w.since >= int64(firstDelay)
 			a.hits.Add(1)
@@ -71,6 +103,12 @@ func (a *ahead) take() *waiting {
 		}
 	}
 	return nil
+}
+
+func (a *ahead) wakeUp() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wakeLocked()
 }
 
 // wakeLocked needs mu.
@@ -83,17 +121,18 @@ func (a *ahead) wakeLocked() {
 
 // run keeps processes until ctx ends. Then all that wait are killed, and are gone when Fork.live is done.
 func (a *ahead) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.wakeLocked()
-	})
+	stop := context.AfterFunc(ctx, a.wakeUp)
 	defer stop()
 	a.mu.Lock()
 	a.wanted = a.f.now()
 	a.mu.Unlock()
 	for ctx.Err() == nil {
-		a.wait(a.tend())
+		cold := a.keepWarm(ctx)
+		wait := a.tend()
+		if cold > 0 && (wait == 0 || cold < wait) {
+			wait = cold
+		}
+		a.wait(wait)
 	}
 	a.mu.Lock()
 	list := a.list
@@ -118,7 +157,7 @@ func (a *ahead) tend() time.Duration {
 	}
 	for _, w := range a.list {
 		switch {
-		case ended(w.proc.pid):
+		case w.ended():
 			dead = append(dead, w)
 		case idle > 0 && left <= 0:
 			old = append(old, w)
@@ -157,13 +196,16 @@ func (a *ahead) tend() time.Duration {
 // fill starts processes, unless that has to wait.
 func (a *ahead) fill(missing int, left time.Duration) time.Duration {
 	for missing > 0 {
-		if wait := time.Duration(a.notBefore - a.f.now()); wait > 0 {
+		if wait := time.Duration(a.notBefore - a.f.now()); wait > 0 && !a.unfit {
 			return wait
 		}
 		if a.busy() {
 			return busyPause
 		}
-		w, err := a.launch()
+		w, err := a.start()
+		if w == nil && err == nil {
+			return left
+		}
 		if err != nil {
 			a.pause("process not started ahead", "err", err)
 			continue
@@ -187,6 +229,10 @@ func (a *ahead) pause(msg, key string, value any) {
 // wait returns when a process has ended, somebody wants us or the time has come.
 func (a *ahead) wait(d time.Duration) {
 	fds := []unix.PollFd{{Fd: int32(a.wake), Events: unix.POLLIN}}
+	z := a.warm.Load()
+	if z != nil {
+		fds = append(fds, unix.PollFd{Fd: int32(z.fd)}) // of its end alone
+	}
 	a.mu.Lock()
 	for _, w := range a.list {
 		fds = append(fds, unix.PollFd{Fd: w.pidfd, Events: unix.POLLIN})
@@ -196,9 +242,68 @@ func (a *ahead) wait(d time.Duration) {
 	if d > 0 {
 		timeout = int((d + time.Millisecond - 1) / time.Millisecond)
 	}
-	if n, err := unix.Poll(fds, timeout); err == nil && n > 0 && fds[0].Revents != 0 {
+	if n, err := unix.Poll(fds, timeout); err != nil || n == 0 {
+		return
+	}
+	if fds[0].Revents != 0 {
 		var n [8]byte
 		_, _ = unix.Read(a.wake, n[:]) // empty is as good
+	}
+	if z != nil && fds[1].Revents != 0 {
+		z.dead.Store(true)
+	}
+}
+
+// keepWarm starts the zygote, if there is to be one, and again when it has died. It returns when to try again; 0 means
+// that there is no need.
+func (a *ahead) keepWarm(ctx context.Context) time.Duration {
+	if a.f.cfg.Launcher != Zygote || a.unfit {
+		return 0
+	}
+	z := a.warm.Load()
+	if z != nil && !z.dead.Load() {
+		return 0
+	}
+	if z != nil {
+		a.warm.Store(nil)
+		z.end()
+		a.pause("zygote ended", "exit", z.proc.Exit().String())
+	}
+	if wait := time.Duration(a.notBefore - a.f.now()); wait > 0 {
+		return wait
+	}
+	z, err := a.f.startWarm(ctx)
+	switch {
+	case err == nil:
+		a.warm.Store(z)
+		return 0
+	case ctx.Err() != nil:
+		return 0
+	case errors.Is(err, errUnfit):
+		a.unfit = true
+		a.f.cfg.Log.Warn("no zygote: a process is started for each request", "err", err)
+		return 0
+	default:
+		a.pause("zygote not started", "err", err)
+		return time.Duration(a.notBefore - a.f.now())
+	}
+}
+
+// start starts a process that waits; nil without an error if there is no zygote to do it.
+func (a *ahead) start() (*waiting, error) {
+	if a.f.cfg.Launcher != Zygote {
+		return a.f.standby()
+	}
+	if z := a.warm.Load(); z != nil {
+		return z.fork()
+	}
+	return nil, nil
+}
+
+// end ends the zygote, when its children are gone.
+func (a *ahead) end() {
+	if z := a.warm.Swap(nil); z != nil {
+		z.end()
 	}
 }
 
@@ -207,11 +312,15 @@ func (a *ahead) discard(w *waiting) {
 	w.proc.Kill()
 	r, err := a.f.take()
 	if err != nil { // no descriptor is left: what it said is lost
-		awaitExit(w.proc.pid, int(w.pidfd))
+		r := forked{pidfd: w.pidfd}
+		r.awaitZombie()
 		w.proc.endGroup()
 		w.proc.sweep()
 		w.proc.collect()
 		w.ours.close()
+		if w.status >= 0 {
+			_ = unix.Close(int(w.status)) // nothing was said
+		}
 		return
 	}
 	r.adopt(w)
@@ -227,7 +336,7 @@ func (f *Fork) standby() (*waiting, error) {
 	if err == nil {
 		err = unix.SetNonblock(int(ours.stdin), true)
 	}
-	w := &waiting{ours: ours}
+	w := &waiting{ours: ours, status: -1}
 	if err == nil {
 		mark := newMark()
 		w.proc, w.pidfd, err = f.exec(f.cfg.Args, append(slices.Clip(f.base.entries), mark), mark, theirs)
@@ -243,6 +352,6 @@ func (f *Fork) standby() (*waiting, error) {
 // adopt gives the request a process that was waiting.
 func (r *forked) adopt(w *waiting) {
 	r.proc = w.proc
-	r.fds[onExit].Fd = w.pidfd
+	r.fds[onExit].Fd, r.fds[onStatus].Fd = w.pidfd, w.status
 	r.fds[onStdin].Fd, r.fds[onStdout].Fd, r.fds[onStderr].Fd = w.ours.stdin, w.ours.stdout, w.ours.stderr
 }

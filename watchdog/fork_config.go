@@ -27,9 +27,12 @@ type Launcher uint8
 const (
 	Exec    Launcher = iota // the command is started when its request has come
 	Standby                 // it was started before, and waits on its standard input for its one request
+	// Zygote is for scripts of Python, Ruby and Perl: a process of the interpreter that has loaded what the script needs forks
+	// one for each request. Where that cannot be, or not now, it is Exec. Orphans have to come to us (SetSubreaper).
+	Zygote
 )
 
-var launcherNames = [...]string{Exec: "exec", Standby: "standby"}
+var launcherNames = [...]string{Exec: "exec", Standby: "standby", Zygote: "zygote"}
 
 // String returns the launcher's name.
 func (l Launcher) String() string { return launcherNames[l] }
@@ -48,12 +51,15 @@ type ForkConfig struct {
 	Mode     ForkMode
 	Launcher Launcher
 	// Standby is how many processes wait ahead of requests, unless the processors are
-	// saturated. They get nothing of Variables: their environment is older than the
-	// request. Requests that find none waiting get the same from a process of Exec.
+	// saturated. With the launcher Standby they get nothing of Variables: their environment
+	// is older than the request. Requests that find none waiting get the same from a process
+	// of Exec, or one that the zygote forks then.
 	Standby int
 	// StandbyIdle is how long they wait; 0 means for ever. They are started again when
 	// requests come again.
 	StandbyIdle time.Duration
+	// Preload has a zygote import once what the script's own statements import, and not each process for itself.
+	Preload bool
 
 	Path string   // the program; not looked up
 	Args []string // with the program's own name first; empty: Path alone
@@ -113,6 +119,7 @@ func DefaultForkConfig() ForkConfig {
 		OutputGrace: time.Second,
 		Standby:     1,
 		StandbyIdle: time.Minute,
+		Preload:     true,
 	}
 }
 

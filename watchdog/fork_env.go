@@ -233,3 +233,6 @@ func (v *Variables) build() (env []string, mark string, err error) {
 	v.env = env
 	return env, env[len(env)-1], nil
 }
+
+// own returns, after build, those of the request alone.
+func (v *Variables) own() []string { return v.env[len(v.env)-len(v.ends) : len(v.env)-1] }

@@ -11,7 +11,8 @@ import (
 
 // What a forked process waits for, as indices of forked.fds.
 const (
-	onWake = iota
+	onWake   = iota
+	onStatus // of a child of a zygote
 	onExit
 	onStdout
 	onStderr
@@ -50,6 +51,8 @@ type forked struct {
 	proc   *Process
 	fds    [events]unix.PollFd
 	rest   []byte // of a body in memory, not yet written
+	block  []byte // of variables, for a child of a zygote
+	pidfd  int32  // of a child of a zygote that has told its exit code and is about to end; -1: none
 	stdin  int32  // our end of the pipe when nothing more is written; -1: none
 	upload *bodyPipe
 	vars   Variables
@@ -92,7 +95,7 @@ func (r *forked) reset() {
 	r.x, r.proc, r.id, r.rest, r.upload = nil, nil, "", nil, nil
 	r.told, r.exited, r.exit = false, false, Exit{}
 	r.deadline, r.yieldAt, r.graceAt, r.settleAt = 0, 0, 0, 0
-	r.stdin = -1
+	r.stdin, r.pidfd = -1, -1
 	r.held, r.begun = 0, false
 	r.blocks = freeBlocks(r.blocks)
 	r.size = 0
@@ -227,6 +230,9 @@ func (r *forked) turn() error {
 	if r.fds[onStderr].Revents != 0 {
 		r.log()
 	}
+	if r.fds[onStatus].Revents != 0 {
+		r.hear()
+	}
 	if r.fds[onExit].Revents != 0 || r.fds[onExit].Fd < 0 {
 		r.look()
 	}
@@ -304,14 +310,25 @@ func (r *forked) look() {
 	if r.exited {
 		return
 	}
-	info, err := waitid(unix.P_PID, r.proc.pid, unix.WNOHANG|unix.WNOWAIT)
-	if err == nil && info.pid == 0 {
+	if w := r.proc.parent; w != nil {
+		r.hear() // it may have told it since
+		if !r.exited {
+			r.over(w.how(r.proc.pid))
+		}
 		return
 	}
-	r.exited, r.exit = true, Exit{Code: -1}
-	if err == nil {
-		r.exit = info.exit()
+	info, err := waitid(unix.P_PID, r.proc.pid, unix.WNOHANG|unix.WNOWAIT)
+	switch {
+	case err != nil:
+		r.over(Exit{Code: -1})
+	case info.pid != 0:
+		r.over(info.exit())
 	}
+}
+
+// over notes how the process has ended.
+func (r *forked) over(exit Exit) {
+	r.exited, r.exit = true, exit
 	r.closeFile(onExit)
 	if r.fds[onStdout].Fd >= 0 && !r.told {
 		r.graceAt = r.f.now() + int64(r.f.cfg.OutputGrace)
@@ -328,6 +345,7 @@ func (r *forked) end() {
 	p := r.proc
 	p.awaitGroup()
 	p.endGroup()
+	r.awaitZombie()
 	r.drainLog()
 	p.sweep()
 	p.collect()
@@ -342,9 +360,22 @@ func (r *forked) end() {
 }
 
 func (r *forked) closeAll() {
-	for i := onExit; i < events; i++ {
+	for i := onStatus; i < events; i++ {
 		r.closeFile(i)
 	}
+}
+
+// awaitZombie waits for the end of a process that has told its exit code.
+func (r *forked) awaitZombie() {
+	if r.pidfd < 0 {
+		return
+	}
+	fds := []unix.PollFd{{Fd: r.pidfd, Events: unix.POLLIN}}
+	for n := 0; n == 0; {
+		n, _ = unix.Poll(fds, -1) // again after EINTR
+	}
+	_ = unix.Close(int(r.pidfd)) // only polled, never written
+	r.pidfd = -1
 }
 
 func (r *forked) closeFile(i int) {

@@ -31,6 +31,9 @@ func (r *forked) begin(x Exchange) error {
 	}
 	if w := r.f.ahead.take(); w != nil {
 		r.adopt(w)
+		if w.status >= 0 {
+			r.request(r.vars.own())
+		}
 		r.give(body, !inMemory)
 	} else if err := r.exec(r.arguments(x), env, mark, body, !inMemory); err != nil {
 		return r.f.startFailed(err)

@@ -17,6 +17,7 @@ type Process struct {
 	log    *slog.Logger
 	mark   string
 	output *output // nil when the process writes to our own streams
+	parent *warm   // nil when it is our child
 
 	killOnce sync.Once
 	killed   chan struct{} // closed by the first Kill
@@ -169,7 +170,13 @@ func (p *Process) endGroup() {
 func (p *Process) collect() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	children.collect(p.pid, func() { p.exit = reap(p.pid) })
+	children.collect(p.pid, func() {
+		if p.parent != nil {
+			p.parent.collect(p.pid)
+			return
+		}
+		p.exit = reap(p.pid)
+	})
 	p.reaped = true
 }
 

@@ -125,8 +125,9 @@ type functionSettings struct {
 
 // forkSettings belong to the modes of fnpod run that start a process for each request.
 type forkSettings struct {
-	Launcher        string        `allowed:"exec,standby" help:"How a process comes to be: exec starts it when its request has come; standby has it wait before, without variables of the request."`
-	Standby         int           `help:"With standby: processes that wait for requests."`
+	Launcher        string        `allowed:"exec,standby,zygote" help:"How a process comes to be: exec starts it when its request has come; standby has it wait before, without variables of the request; zygote forks it from a warm process (scripts of Python, Ruby and Perl)."`
+	Standby         int           `help:"Processes that wait for requests, with standby and zygote."`
+	ZygotePreload   bool          `help:"The zygote imports what the script's own statements import, once; otherwise each process does it."`
 	StandbyIdle     time.Duration `help:"They end after this long without a request, and are started again with the next one; 0 means never."`
 	ContentType     string        `help:"Content-Type of answers."`
 	MaxOutput       int64         `type:"size" help:"Most output of one process that serializing keeps; more is a 502; 0 means no limit."`

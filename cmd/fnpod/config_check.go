@@ -71,7 +71,7 @@ func (s *functionSettings) check(listen address) error {
 
 func newForkSettings(c watchdog.ForkConfig) forkSettings {
 	return forkSettings{
-		Launcher: c.Launcher.String(), Standby: c.Standby, StandbyIdle: c.StandbyIdle,
+		Launcher: c.Launcher.String(), Standby: c.Standby, StandbyIdle: c.StandbyIdle, ZygotePreload: c.Preload,
 		ContentType: c.ContentType, MaxOutput: c.MaxOutput, ProcessTimeout: c.Timeout, OutputGrace: c.OutputGrace, OnClientGone: "kill",
 	}
 }
@@ -80,7 +80,7 @@ func newForkSettings(c watchdog.ForkConfig) forkSettings {
 func (s *forkSettings) config() watchdog.ForkConfig {
 	c := watchdog.DefaultForkConfig()
 	c.Launcher, _ = watchdog.ParseLauncher(s.Launcher) // one of those that are allowed
-	c.Standby, c.StandbyIdle = s.Standby, s.StandbyIdle
+	c.Standby, c.StandbyIdle, c.Preload = s.Standby, s.StandbyIdle, s.ZygotePreload
 	c.ContentType, c.MaxOutput = s.ContentType, s.MaxOutput
 	c.Timeout, c.OutputGrace = s.ProcessTimeout, s.OutputGrace
 	c.Finish, c.Credentials = s.OnClientGone == "finish", s.PassCredentials

@@ -26,6 +26,6 @@ func (e environment) setLauncher(c *watchdog.ForkConfig, inv *invocation) error 
 		return fmt.Errorf("command %s is not run", ctx.Selected().Name)
 	}
 	ours := command.Fork.config()
-	c.Launcher, c.Standby, c.StandbyIdle = ours.Launcher, ours.Standby, ours.StandbyIdle
+	c.Launcher, c.Standby, c.StandbyIdle, c.Preload = ours.Launcher, ours.Standby, ours.StandbyIdle, ours.Preload
 	return nil
 }
