@@ -160,7 +160,7 @@ sub run {
     my ($base) = $file =~ m{([^/]*)\z};
     say_pairs(READY, 1, 'handler', "$base:$name", 'init_ms', sprintf '%.0f', 1000 * (Time::HiRes::time() - $start));
     $state = 'serving';
-    serve_one($handle) while 1;
+    serve($handle);
 }
 
 # Takes the settings out of the environment, so that neither the handler nor its children see them.
@@ -343,7 +343,7 @@ sub own_frame {
 }
 
 sub resume {
-    $rest = $deferred . $rest if length $deferred;
+    $rest = $deferred . $rest;
     $deferred = '';
 }
 
@@ -366,7 +366,10 @@ sub from_lane {
 
 # Frames out.
 
-sub put { write_all($out, $_[0]) }
+sub put {
+    my $n = syswrite $out, $_[0];
+    write_all($out, substr $_[0], $n || 0) unless defined $n && $n == length $_[0];
+}
 
 sub write_all {
     my ($done, $size) = (0, length $_[1]);
@@ -385,23 +388,43 @@ sub say_pairs {
 
 # Answers.
 
-sub serve_one {
+# Runs requests one after the other: one read and one write each, as long as they are small and whole.
+sub serve {
     my $handle = shift;
-    my $req = next_request();
-    my $id = $answering;
-    my $well = eval {
-        my $result = $handle->($req);
-        CORE::exit(0) if $$ != $pid; # a child of the handler must not speak here
-        answer($id, $result);
-        1;
-    };
-    if (!$well) {
-        my $error = $@;
-        CORE::exit(255) if $$ != $pid;
-        put(error_frame(ERROR, 500, $id, $error));
+    while (1) {
+        my ($req, $data);
+        if (!length $rest && sysread $in, $data, 65536) {
+            my ($end, $size, $kind, $id) = length $data < 16 ? (0, 0, 0) : unpack 'V4', $data; # type, flags and code as one
+            $end += 16;
+            if ($kind == REQUEST && length $data == $end + $size) {
+                $req = bless { raw => $data, end => $end, number => $answering = $id, at => Time::HiRes::time() }, 'Fnpod::Request';
+            } else {
+                $rest = $data;
+            }
+        }
+        $req ||= next_request();
+        my $id = $answering;
+        my $well = eval {
+            my $result = $handle->($req);
+            CORE::exit(0) if $$ != $pid; # a child of the handler must not speak here
+            if (defined $result && !ref $result && length $result <= INLINE && !($result =~ tr/\0-\x7f//c)) {
+                utf8::downgrade($result);
+                my $frame = pack('VVVVa*a*', length TEXT, length $result, RESPONSE | 200 << 16, $id, TEXT, $result);
+                my $n = syswrite $out, $frame;
+                write_all($out, substr $frame, $n || 0) unless $n && $n == length $frame;
+            } else {
+                answer($id, $result);
+            }
+            1;
+        };
+        if (!$well) {
+            my $error = $@;
+            CORE::exit(255) if $$ != $pid;
+            put(error_frame(ERROR, 500, $id, $error));
+        }
+        resume() if length $deferred;
+        undef $answering;
     }
-    resume();
-    undef $answering;
 }
 
 # Sends whatever a handler may return.

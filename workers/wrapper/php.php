@@ -287,10 +287,18 @@ final class Worker
     public static function serve(): void
     {
         try {
-            for (;;) {
-                $req = self::nextRequest();
-                self::answerOne($req);
+            for (;;) { // one read and one write for each request, as long as they are small and whole
                 $req = null; // nothing of a request outlives it
+                if (self::$rest === '' && ($data = \fread(self::$in, 65536)) !== '' && $data !== false) {
+                    $f = \strlen($data) < 16 ? [3 => 0] : \unpack('V4', $data); // type, flags and code as one
+                    if ($f[3] === REQUEST && \strlen($data) === 16 + $f[1] + $f[2]) {
+                        $req = new Request($data, 16 + $f[1], self::$answering = $f[4]);
+                    } else {
+                        self::$rest = $data;
+                    }
+                    $data = null;
+                }
+                self::answerOne($req ?? self::nextRequest());
             }
         } catch (Left $left) {
             self::$state = 'over';
@@ -490,7 +498,7 @@ final class Worker
     {
         $size = \strlen($data);
         for ($done = 0; $done < $size; $done += $n) {
-            $n = @\fwrite($stream, $done ? \substr($data, $done) : $data);
+            $n = \fwrite($stream, $done ? \substr($data, $done) : $data);
             if (!$n) {
                 self::stop('pipe: ' . (\error_get_last()['message'] ?? 'not written'));
             }
@@ -516,12 +524,18 @@ final class Worker
             if (\ob_get_level()) {
                 self::flushAll();
             }
-            self::answer($id, $result);
+            if (\is_string($result) && \strlen($result) <= INLINE) {
+                $meta = self::type($result);
+                self::put(\pack('VVCCvV', \strlen($meta), \strlen($result), RESPONSE, 0, 200, $id) . $meta . $result);
+            } else {
+                self::answer($id, $result);
+            }
         } catch (Left $left) {
             throw $left;
         } catch (\Throwable $error) {
             self::put(self::errorFrame(ERROR, 500, $id, self::describe($error)));
-        } finally {
+        }
+        if (self::$deferred !== '') {
             self::resume();
         }
         self::$answering = null;

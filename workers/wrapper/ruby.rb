@@ -33,7 +33,7 @@ module Fnpod
       @raw = raw # the frame; its meta block ends at @stop, an inline body follows
       @stop = stop
       @number = number
-      @at = Time.now
+      @at = Process.clock_gettime(Process::CLOCK_REALTIME)
     end
 
     attr_writer :body
@@ -94,7 +94,7 @@ module Fnpod
     # When the answer is wanted, as Time; nil without a deadline.
     def deadline
       left = fields[5]
-      left.empty? ? nil : @at + left.to_i / 1000.0
+      left.empty? ? nil : Time.at(@at + left.to_i / 1000.0)
     end
 
     # Seconds until the deadline, never below 0; nil without one.
@@ -156,6 +156,7 @@ module Fnpod
       @rest = ''.b     # bytes read but not looked at yet
       @deferred = ''.b # frames that came in the middle of a request and wait until it is answered
       @answering = nil # id of the request that the handler has
+      @frame = ''.b
     end
 
     def run
@@ -165,7 +166,7 @@ module Fnpod
       handle = guarded { load_handler(file, name) }
       init_ms = ((Process.clock_gettime(Process::CLOCK_MONOTONIC) - start) * 1000).round
       say(READY, 1, 'handler', "#{File.basename(file)}:#{name}", 'init_ms', init_ms.to_s)
-      loop { serve(handle, next_request) }
+      serve(handle)
     rescue Leave
       exit(0)
     rescue Errno::EPIPE, Errno::EIO => e
@@ -383,12 +384,35 @@ module Fnpod
 
     # Answers.
 
-    def serve(handle, req)
-      number = @answering
+    # Runs requests one after the other: one read and one write each, as long as they are small and whole.
+    def serve(handle)
+      buffer = String.new(capacity: 65_536)
+      while true
+        data = @rest.empty? ? read_into(buffer) : ''
+        stop, size, kind, number = data.unpack('V4') # type, flags and code as one
+        if kind == REQUEST && data.bytesize == 16 + stop + size
+          req = Request.new(data, 16 + stop, @answering = number)
+        else
+          @rest = data unless data.empty?
+          req = next_request
+        end
+        answer_one(handle, req, @answering)
+        req = data = nil # nothing of a request outlives it
+      end
+    end
+
+    # Returns what was read as a string of its own; the buffer is used again.
+    def read_into(buffer)
+      @in.sysread(65_536, buffer)
+      ''.b << buffer
+    rescue EOFError
+      raise Leave
+    end
+
+    def answer_one(handle, req, number)
       result = handle.call(req)
-      if result.instance_of?(String) && result.bytesize <= INLINE && result.encoding != Encoding::BINARY
-        body = result.encoding == Encoding::UTF_8 ? result : result.encode(Encoding::UTF_8)
-        put([TEXT.bytesize, body.bytesize, RESPONSE, 0, 200, number].pack(HEADER) << TEXT << body.b)
+      if result.instance_of?(String) && result.bytesize <= INLINE && result.encoding == Encoding::UTF_8
+        put([TEXT.bytesize, result.bytesize, RESPONSE, 0, 200, number].pack(HEADER, buffer: @frame.clear) << TEXT << result.b)
       else
         answer(number, result)
       end
