@@ -129,9 +129,14 @@ func (f *nuclioFunction) Status() any {
 }
 
 // newNuclioRunner returns what runs the events of a trigger.
+//
+//nolint:ireturn // there are three
 func newNuclioRunner(s *nuclio.Settings, src *nuclio.Source, times *nuclio.WorkerTimes, inv *invocation, log *slog.Logger) (nuclioRunner, error) {
 	if s.Runtime == "shell" {
 		return newNuclioShell(s, times, inv, log)
+	}
+	if external, err := newNuclioExternal(s, src, times, inv, log); external != nil || err != nil {
+		return external, err
 	}
 	config, err := nuclioPool(s, src, inv, log)
 	if err != nil {
@@ -150,13 +155,7 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 	config.Contract = wrapper.Nuclio
 	config.Path, _ = inv.env.lookup("PATH")
 	config.Log = log
-	config.Output = func(l watchdog.Line) {
-		var w io.Writer = inv.pipe
-		if l.Stream == watchdog.Stderr {
-			w = inv.stderr
-		}
-		_, _ = w.Write(append(slices.Clip(l.Text), '\n')) // there is nowhere to report it
-	}
+	config.Output = inv.unframed
 	env := nuclioEnvironment(s, src, inv)
 	var err error
 	switch s.Runtime {
@@ -165,12 +164,21 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 	case "nodejs":
 		err = nuclioNode(&config, s, inv)
 	default:
-		return config, fmt.Errorf("spec.runtime %q: is not there; there are python, nodejs, shell", s.Runtime)
+		return config, fmt.Errorf("spec.runtime %q: is not there: a function in Go is a plugin of one processor", s.Runtime)
 	}
 	for name, value := range env {
 		config.Env = append(config.Env, name+"="+value)
 	}
 	return config, errors.Join(err, config.Validate())
+}
+
+// unframed passes a line of a function on as it is.
+func (inv *invocation) unframed(l watchdog.Line) {
+	var w io.Writer = inv.pipe
+	if l.Stream == watchdog.Stderr {
+		w = inv.stderr
+	}
+	_, _ = w.Write(append(slices.Clip(l.Text), '\n')) // there is nowhere to report it
 }
 
 // nuclioEnvironment is what workers of all languages find in their environment.

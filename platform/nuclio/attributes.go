@@ -66,8 +66,8 @@ func (a Attributes) flag(name string) (bool, error) {
 	return false, fmt.Errorf("attribute %s: is neither true nor false", name)
 }
 
-// list returns an attribute that is a list of texts; other without it.
-func (a Attributes) list(name string, other ...string) ([]string, error) {
+// List returns an attribute that is a list of texts; other without it.
+func (a Attributes) List(name string, other ...string) ([]string, error) {
 	switch v := a.value(name).(type) {
 	case nil:
 		return other, nil

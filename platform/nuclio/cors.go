@@ -27,10 +27,10 @@ func readCORS(a Attributes) (*CORS, error) {
 	}
 	var c CORS
 	var errs [6]error
-	c.Origins, errs[0] = a.list("allowOrigins", "*")
-	c.Methods, errs[1] = a.list("allowMethods", "HEAD", "GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
-	c.Headers, errs[2] = a.list("allowHeaders", "Accept", "Content-Length", "Content-Type", "Authorization", "X-Nuclio-Log-Level")
-	c.Expose, errs[3] = a.list("exposeHeaders")
+	c.Origins, errs[0] = a.List("allowOrigins", "*")
+	c.Methods, errs[1] = a.List("allowMethods", "HEAD", "GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+	c.Headers, errs[2] = a.List("allowHeaders", "Accept", "Content-Length", "Content-Type", "Authorization", "X-Nuclio-Log-Level")
+	c.Expose, errs[3] = a.List("exposeHeaders")
 	c.Credentials, errs[4] = a.flag("allowCredentials")
 	c.MaxAge, errs[5] = a.number("preflightMaxAgeSeconds", 5)
 	return &c, errors.Join(errs[:]...)

@@ -12,6 +12,9 @@
 //	event.go       requests that no client sent: cron and kickstart
 //	schedule.go    when the clock is due
 //	shell.go       a process per event
+//	external.go    wrappers of Nuclio's own: the pool
+//	wrapped.go     one of them, and an event on its way through it
+//	wire.go        what both sides say, as bytes
 //	log.go         lines as people grep them
 //	admin.go       the ports 8081 and 8082
 package nuclio

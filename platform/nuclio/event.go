@@ -53,7 +53,7 @@ func NewCall(src *Source) *Call {
 	e := &src.Event
 	c := &Call{source: src}
 	c.request.Method, c.request.Target, c.request.Minor = []byte(e.Method), []byte(e.Path), 1
-	c.request.Length, c.request.HasLength = int64(len(e.Body)), true
+	c.request.Length = int64(len(e.Body))
 	for _, h := range e.Headers {
 		name := []byte(h[0])
 		c.request.Fields = append(c.request.Fields, http1.Field{Name: name, Value: []byte(h[1]), Kind: http1.KindOf(name)})

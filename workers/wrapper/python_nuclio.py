@@ -53,8 +53,11 @@ class Finder:
 
     @staticmethod
     def exec_module(module):
-        for kind in (Context, Event, ApiResponse, Logger, Platform, TriggerInfo, QualifiedOffset, ExceptionWithResponse):
+        for kind in (Context, Event, EventDeserializerKinds, ApiResponse, Logger, Platform, TriggerInfo, QualifiedOffset, ExceptionWithResponse):
             setattr(module, kind.__name__, kind)
+        for part in ('context', 'event', 'exceptions', 'logger', 'platform', 'qualified_offset', 'response'):
+            setattr(module, part, module)  # all names are in one
+            sys.modules['nuclio_sdk.' + part] = module
 
 
 def contract(module, handle):
@@ -137,12 +140,15 @@ class ApiResponse:
     def __init__(self, headers=None, body=None, content_type='text/plain', status_code=200, event_id=None):
         self.headers = headers or {}
         self.body = body
-        self.content_type = content_type
         self.status_code = status_code
+        self.content_type = content_type or 'text/plain'
         self.event_id = event_id
 
+    def ensure_no_ack(self):
+        self.headers['x-nuclio-stream-no-ack'] = True
+
     def __repr__(self):
-        return 'Response(%s)' % ', '.join(['%s=%r' % item for item in sorted(self.__dict__.items())])
+        return 'Response(%s)' % ', '.join(['%s=%r' % item for item in self.__dict__.items()])
 
 
 ApiResponse.__name__ = ApiResponse.__qualname__ = 'Response'
@@ -281,6 +287,12 @@ def text_of_wire(text):
     return text if text.isascii() else text.encode('latin-1').decode('utf-8')
 
 
+class EventDeserializerKinds:
+    """What Event.deserialize may be told of its data, which it sees by itself."""
+
+    json, msgpack = 'json', 'msgpack'
+
+
 class Event:
     """An event. It is made of a request, or by those who call another function."""
 
@@ -300,6 +312,9 @@ class Event:
             if (key.decode('latin-1') if isinstance(key, bytes) else key).lower() == name:
                 return value
         return None
+
+    def __repr__(self):
+        return self.to_json()
 
     def to_json(self):
         facts = {name: getattr(self, name) for name in ATTRIBUTES}
@@ -513,17 +528,22 @@ def answer_of(result):
     if not 200 <= status <= 599:
         raise ValueError('status %d cannot be sent: there are 200 to 599' % status)
     if isinstance(result, str):
-        body = result.encode('utf-8', 'surrogatepass').decode('utf-8', 'replace').encode() if not result.isascii() else result.encode()
+        body = text_bytes(result)
     elif isinstance(result, bytes) or hasattr(type(result), '__next__') or hasattr(type(result), '__anext__'):
         body = result
     else:
         body = str(result).encode('utf-8', 'replace')
-    if kind:
-        fields = [field for field in fields if field[0] != 'content-type']
-        fields.append(('content-type', clean(str(kind))))
-    elif body != b'' and not any(field[0] == 'content-type' for field in fields):
-        fields.append(('content-type', TEXT[13:].decode()))
+    fields = [field for field in fields if field[0] != 'content-type']
+    fields.append(('content-type', clean(str(kind or 'text/plain'))))
     return body if body != b'' else None, status, fields
+
+
+def text_bytes(text):
+    """Text as UTF-8, with U+FFFD in the place of what is none."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return ''.join(['\ufffd' if '\ud800' <= c <= '\udfff' else c for c in text]).encode()
 
 
 UNSENT = ('content-length', 'transfer-encoding', 'connection', 'date', 'keep-alive', 'upgrade', 'trailer', 'te')

@@ -22,7 +22,7 @@ func TestNuclio85PythonReturns(t *testing.T) {
 		body         string
 	}{
 		{"str", `"grüß"`, 200, "text/plain", "grüß"},
-		{"lone surrogate", `"a\ud800"`, 200, "text/plain", "a\ufffd\ufffd\ufffd"},
+		{"lone surrogate", `"a\ud800"`, 200, "text/plain", "a\ufffd"},
 		{"bytes", `b"\x00\xff"`, 200, "text/plain", "\x00\xff"},
 		{"dict", `{"b": 1, "a": [None, True]}`, 200, jsonType, `{"b": 1, "a": [null, true]}`},
 		{"dict with numbers that JSON has not", `{"a": float("nan"), "b": [float("inf"), -float("inf")]}`, 200, jsonType, `{"a": "NaN", "b": ["Infinity", "-Infinity"]}`},
@@ -38,8 +38,9 @@ func TestNuclio85PythonReturns(t *testing.T) {
 		{"Response", `context.Response(body="r", headers={"x-a": "b", "X-N": 5, "x-c": "d\r\ne", "Content-Type": "x/y"}, content_type="text/css", status_code=418)`, 418, "text/css", "r"},
 		{"Response of dict", `context.Response(body={"a": 1}, content_type="text/css")`, 200, jsonType, `{"a": 1}`},
 		{"Response of list", `context.Response(body=[1], content_type="text/css")`, 200, "text/css", `[1]`},
-		{"Response without type", `context.Response(body="a", content_type="")`, 200, textType, "a"},
-		{"Response without anything", `context.Response(content_type="", body="")`, 200, "", ""},
+		{"Response without type", `context.Response(body="a", content_type="")`, 200, "text/plain", "a"},
+		{"Response without anything", `context.Response(content_type="", body="")`, 200, "text/plain", ""},
+		{"Response without type, but a header", `context.Response(content_type="", body="a", headers={"Content-Type": "x/y"})`, 200, "text/plain", "a"},
 		{"status 0", `context.Response(body="a", status_code=0)`, 200, "text/plain", "a"},
 	} {
 		for _, def := range []string{"def", "async def"} {
