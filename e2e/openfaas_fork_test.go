@@ -293,6 +293,21 @@ func TestOpenFaaS62ClientsThatLeave(t *testing.T) {
 	})
 }
 
+// §6.2, §10: a process whose client has left has exec_timeout as any other.
+func TestOpenFaaS62WhoRunsOnHasALimit(t *testing.T) {
+	inOpenFaaSForkModes(t, func(t *testing.T, mode string) {
+		p := ofScript(t, mode, `sleep 1000 & sleep 1001`, "exec_timeout=1s", "max_inflight=1")
+		nc, err := net.Dial("tcp", p.listen)
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(nc, "GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return len(p.children()) > 0 }, 10*time.Second, 5*time.Millisecond)
+		require.NoError(t, nc.Close())
+		require.Eventually(t, func() bool { return len(p.children()) == 0 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { code, _ := p.get("/_/ready"); return code == 200 }, 10*time.Second, 5*time.Millisecond, "its place is free")
+	})
+}
+
 // §9, §24.19: the limit counts processes, and who was cut off gives its place back.
 func TestOpenFaaS9ForkLimiter(t *testing.T) {
 	inOpenFaaSForkModes(t, func(t *testing.T, mode string) {

@@ -37,14 +37,14 @@ func ReadClassic(lookup func(name string) (string, bool)) (*Settings, error) {
 	} else {
 		r.fail("fprocess %q: must be the command line of the function", text)
 	}
-	s.Port = r.classicNumber("port", defaultPort)
+	s.Port = r.classicNumber("port", defaultPort, 16)
 	s.MetricsPort = r.port("metrics_port", metricsPort)
 	s.ReadTimeout = r.duration("read_timeout", defaultTimeout)
 	s.WriteTimeout = r.duration("write_timeout", defaultTimeout)
 	s.ExecTimeout = r.duration("exec_timeout", 0)
 	s.HealthInterval = r.duration("healthcheck_interval", s.WriteTimeout)
 	s.ContentType = r.contentType("")
-	s.MaxInflight = r.classicNumber("max_inflight", 0)
+	s.MaxInflight = r.classicNumber("max_inflight", 0, 31)
 	s.MaxBuffer = r.bytes("max_buffer", maxBuffer)
 	s.KillOnLeave = r.flag("kill_on_disconnect")
 	if !r.classicFlag("suppress_lock", false) {
@@ -80,9 +80,9 @@ func (r *reader) classicFlag(name string, otherwise bool) bool {
 	return v == "true"
 }
 
-// classicNumber is the default for what is no number, or a negative one.
-func (r *reader) classicNumber(name string, otherwise int) int {
-	n, err := strconv.ParseUint(r.raw(name), 10, 16)
+// classicNumber is the default for what is no number of so many bits, or a negative one.
+func (r *reader) classicNumber(name string, otherwise, bits int) int {
+	n, err := strconv.ParseUint(r.raw(name), 10, bits)
 	if err != nil {
 		return otherwise
 	}

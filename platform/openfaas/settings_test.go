@@ -162,6 +162,7 @@ func TestClassicWordsAndNumbers(t *testing.T) {
 		require.Equal(t, want, classic(t, "port="+text).Port, text)
 	}
 	require.Equal(t, 0, classic(t, "max_inflight=-4").MaxInflight)
+	require.Equal(t, 100_000, classic(t, "max_inflight=100000").MaxInflight)
 	require.Equal(t, time.Duration(0), classic(t, "write_timeout=0").WriteTimeout, "allowed here")
 	_, err := openfaas.ReadClassic(func(string) (string, bool) { return "", false })
 	require.ErrorContains(t, err, "fprocess")
