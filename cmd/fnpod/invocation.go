@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 )
 
 const description = "fnpod serves a function: an HTTP front door and a bounded queue before warm workers, a process or an upstream.\n\n" +
@@ -22,6 +24,12 @@ type invocation struct {
 	warnings []warning   // what looks wrong in env
 	limited  *limitedLog // nil before there is a log
 	pipe     *logPipe    // over stdout; nil before the function prints there
+
+	hurried atomic.Int32 // exit code after a second stop signal; 0 means 128 and its number
+}
+
+func newInvocation(name string, environ []string, stdout, stderr io.Writer) *invocation {
+	return &invocation{name: filepath.Base(name), env: newEnvironment(environ), stdout: stdout, stderr: stderr}
 }
 
 // A runner is a command. Run returns when the command is done; ctx ends with the first stop signal.

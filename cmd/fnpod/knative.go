@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -80,6 +83,7 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 		f.MaxIdle = maxIdle
 	}
 	p := &pod{log: log, stderr: inv.stderr, settings: &c.proxy.Front, function: f, statuses: s.Statuses()}
+	inv.hurried.Store(exitFailure)
 	drain := &knative.Drain{Quiet: c.proxy.Front.Proxy.DrainDelay}
 	figures := newKnativeFigures(s)
 	routes := &knative.Routes{Draining: drain.Draining, Arrived: func(x *proxy.Exchange) {
@@ -107,7 +111,38 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 		return err
 	}
 	p.platform.servers = append(p.platform.servers, &server{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())})
+	if err := c.secure(p, inv); err != nil {
+		return err
+	}
 	return knativeExit(p.run(ctx), log)
+}
+
+// secure adds the port with TLS if there is a certificate. It has the queue and the function of the other one.
+func (c *knativeCmd) secure(p *pod, inv *invocation) error {
+	folder, ok := inv.env.lookup("FNPOD_KNATIVE_CERTS")
+	if !ok {
+		folder = knative.CertsFolder
+	}
+	files := tlsSettings{Cert: filepath.Join(folder, knative.CertFile), Key: filepath.Join(folder, knative.KeyFile)}
+	for _, name := range []string{files.Cert, files.Key} {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	config, err := c.settings.TLS.Config()
+	if err != nil {
+		return err
+	}
+	pair := &certificate{files: files, log: p.log, loaded: knative.CertLoaded}
+	if err := pair.load(); err != nil {
+		return err
+	}
+	config.GetCertificate = pair.get
+	settings := c.proxy.Front
+	settings.Listen = address{network: "tcp", address: ":" + strconv.Itoa(c.settings.TLSPort)}
+	p.queue = queue.New(settings.Queue.config())
+	p.doors = append(p.doors, &door{settings: &settings, queue: p.queue, backend: p.function, hooks: p.platform.hooks, secure: config})
+	return nil
 }
 
 // knativeExit makes a drain good whatever it had to cut.

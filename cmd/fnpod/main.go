@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -39,15 +37,15 @@ func main() {
 		stderr.close()
 		os.Exit(code)
 	}
-	ctx, stop := stopSignals(exit)
-	code := run(ctx, os.Args[0], os.Args[1:], os.Environ(), os.Stdout, stderr)
+	inv := newInvocation(os.Args[0], os.Environ(), os.Stdout, stderr)
+	ctx, stop := stopSignals(exit, &inv.hurried)
+	code := run(ctx, inv, os.Args[1:])
 	stop()
 	exit(code)
 }
 
 // run does what the command line asks for and returns the exit code.
-func run(ctx context.Context, name string, args, environ []string, stdout, stderr io.Writer) int {
-	inv := &invocation{name: filepath.Base(name), env: newEnvironment(environ), stdout: stdout, stderr: stderr}
+func run(ctx context.Context, inv *invocation, args []string) int {
 	command, err := inv.command(args)
 	if err == nil {
 		err = command.Run(ctx, inv)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -21,7 +22,7 @@ type result struct {
 func fnpod(t *testing.T, environ []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), "fnpod", args, environ, &stdout, &stderr)
+	code := run(t.Context(), newInvocation("fnpod", environ, &stdout, &stderr), args)
 	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }
 
@@ -116,7 +117,7 @@ func TestHelpIsACommandToo(t *testing.T) {
 // D6: the second signal ends the wait.
 func TestSecondStopSignalEndsTheProcessAtOnce(t *testing.T) {
 	exited := make(chan int)
-	ctx, stop := stopSignals(func(code int) { exited <- code })
+	ctx, stop := stopSignals(func(code int) { exited <- code }, new(atomic.Int32))
 	defer stop()
 	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
 	<-ctx.Done()

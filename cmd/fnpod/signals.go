@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -14,7 +15,7 @@ import (
 
 // stopSignals returns a context that ends with the first SIGTERM or SIGINT; the second ends the process and all it
 // started at once. As process 1 we must do that ourselves: the kernel drops signals that process 1 does not handle.
-func stopSignals(exit func(int)) (context.Context, context.CancelFunc) {
+func stopSignals(exit func(int), hurried *atomic.Int32) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2) // one to begin the end, one to hurry it
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -23,6 +24,9 @@ func stopSignals(exit func(int)) (context.Context, context.CancelFunc) {
 		cancel()
 		s := <-signals
 		watchdog.KillAll()
+		if code := hurried.Load(); code != 0 {
+			exit(int(code))
+		}
 		if number, ok := s.(syscall.Signal); ok {
 			exit(128 + int(number))
 		}

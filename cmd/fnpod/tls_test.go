@@ -50,7 +50,7 @@ func (c *certificate) served(t *testing.T) string {
 func newCertificate(t *testing.T, files tlsSettings) (c *certificate, log *bytes.Buffer) {
 	t.Helper()
 	log = new(bytes.Buffer)
-	c = &certificate{files: files, log: slog.New(slog.NewTextHandler(log, nil))}
+	c = &certificate{files: files, log: slog.New(slog.NewTextHandler(log, nil)), loaded: "certificate loaded"}
 	require.NoError(t, c.load())
 	return c, log
 }

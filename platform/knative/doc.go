@@ -2,6 +2,7 @@
 // probes, texts and order of shutting down, over the same core as every other platform.
 //
 //	settings.go       what the environment says
+//	tls.go            how the port with TLS is served
 //	observability.go  the part of it that is about metrics, traces and logs, of today's and of older controllers
 //	probe.go          what the function's probes are
 //	prober.go         when they run, and for whom
