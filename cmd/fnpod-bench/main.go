@@ -7,6 +7,8 @@
 //	rate.go       rate: constant rates
 //	sizes.go      sizes: bodies there and back
 //	workers.go    workers: warm workers, beside the usual servers of Python
+//	modes.go      modes: a process for each request, by every launcher
+//	forking.go    the same by os/exec, which they are compared with
 //	memory.go     memory: idle, and with idle connections
 //	coldstart.go  coldstart: from exec to the first answer
 //	syscalls.go   syscalls: system calls per request, counted by perf
@@ -45,6 +47,7 @@ type grammar struct {
 	Rate         rateCmd         `cmd:"" help:"Latency and processor time at constant rates."`
 	Sizes        sizesCmd        `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
 	Workers      workersCmd      `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
+	Modes        modesCmd        `cmd:"" help:"A process for each request, by every launcher, beside warm workers and of-watchdog."`
 	Memory       memoryCmd       `cmd:"" help:"Memory with one and with many idle connections."`
 	Coldstart    coldstartCmd    `cmd:"" help:"Time from exec to the first answer."`
 	Overload     overloadCmd     `cmd:"" help:"More requests than the function can do: who is answered in time."`
@@ -52,6 +55,7 @@ type grammar struct {
 	Guard        guardCmd        `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
 	Robustness   robustnessCmd   `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
 	Function     functionCmd     `cmd:"" hidden:"" help:"The server behind the proxies."`
+	Forking      forkingCmd      `cmd:"" hidden:"" help:"A process for each request by os/exec."`
 	ReverseProxy reverseProxyCmd `cmd:"" hidden:"" help:"Go's ReverseProxy."`
 }
 

@@ -52,6 +52,23 @@ func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
 	}
 }
 
+func TestModesCompareLaunchersWithOSExec(t *testing.T) {
+	fnpod := filepath.Join(t.TempDir(), "fnpod")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
+	require.NoError(t, err, string(out))
+	var report bytes.Buffer
+	err = run(t.Context(), []string{
+		"modes", "--fnpod", fnpod, "--only", "cat,handler", "--fwatchdog", filepath.Join(t.TempDir(), "missing"), "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "2", "--noise-limit", "100",
+	}, &report)
+	require.NoError(t, err)
+	for _, name := range []string{
+		"| cat, os/exec |", "| cat, exec |", "| cat, standby |", "| handler, zygote |", "| handler, warm workers |", "| cat, of-watchdog streaming | – |", "Left out: cat, of-watchdog serializing",
+	} {
+		require.Contains(t, report.String(), name)
+	}
+	require.NotContains(t, report.String(), "| handler, zygote | 0.00 |")
+}
+
 func TestWhatDoesNotStartIsReported(t *testing.T) {
 	err := run(t.Context(), []string{"fig8", "--fnpod", filepath.Join(t.TempDir(), "missing"), "--only", "^fnpod$", "--connections", "1", "--duration", "1ms"}, &bytes.Buffer{})
 	require.ErrorContains(t, err, "fnpod, 1 connections: ")

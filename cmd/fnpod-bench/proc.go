@@ -94,6 +94,33 @@ func cpuOf(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
+// collectedBy is the processor time of the children that a process has collected, to a tick.
+func collectedBy(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseCollected(text)
+}
+
+// parseCollected reads the 16th and 17th field of /proc/PID/stat; the second one may have blanks.
+func parseCollected(text []byte) (time.Duration, error) {
+	rest := string(text[bytes.LastIndexByte(text, ')')+1:])
+	fields := strings.Fields(rest)
+	if len(fields) < 15 {
+		return 0, fmt.Errorf("stat %q: too short", text)
+	}
+	var sum time.Duration
+	for _, field := range fields[13:15] {
+		ticks, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("stat %q: %w", text, err)
+		}
+		sum += time.Duration(ticks) * tick
+	}
+	return sum, nil
+}
+
 // childrenOf lists the processes that the threads of pid started.
 func childrenOf(pid int) ([]int, error) {
 	tasks := fmt.Sprintf("/proc/%d/task", pid)

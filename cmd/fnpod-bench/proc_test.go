@@ -68,3 +68,13 @@ func TestTheKernelTellsOfUs(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, total)
 }
+
+func TestProcessorTimeOfCollectedChildren(t *testing.T) {
+	d, err := parseCollected([]byte("7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 500 600 70 8 20 0 1 0\n"))
+	require.NoError(t, err)
+	require.Equal(t, 780*time.Millisecond, d)
+	for _, text := range []string{"", "7 (a) S 1", "7 (a) S 1 7 7 0 -1 4194560 1 2 3 4 500 600 x 8 20"} {
+		_, err = parseCollected([]byte(text))
+		require.Error(t, err)
+	}
+}

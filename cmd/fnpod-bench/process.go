@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -97,15 +99,28 @@ func (p *process) usage() (u usage, err error) {
 	}
 	u.pids = append([]int{p.pid()}, children...)
 	for i, pid := range u.pids {
+		collected, err := collectedBy(pid)
+		if err == nil {
+			u.children += collected
+		}
 		cpu, err := cpuOf(pid)
+		if i > 0 && gone(err) {
+			continue // a process for one request
+		}
 		if err != nil {
 			return u, err
 		}
 		rss, anonymous, err := memoryOf(pid)
+		if i > 0 && err != nil {
+			continue // likewise, or a zombie
+		}
 		if err != nil {
 			return u, err
 		}
 		switches, err := switchesOf(pid)
+		if i > 0 && gone(err) {
+			continue
+		}
 		if err != nil {
 			return u, err
 		}
@@ -119,6 +134,11 @@ func (p *process) usage() (u usage, err error) {
 		}
 	}
 	return u, nil
+}
+
+// gone tells that a process has ended while it was looked at.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
 // freeAddress is an address of the loopback interface where nobody listens.
