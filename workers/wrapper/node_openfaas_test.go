@@ -118,3 +118,19 @@ module.exports = (text, callback) => {
 	require.Contains(t, w.stderr.String(), "the reason")
 	require.Contains(t, w.stderr.String(), "log\n")
 }
+
+// OpenFaaS contract §19: where versions of qs disagree, nested names are read as by the newest; e2e compares the rest with it.
+func TestOpenFaaS19NodeNestedNames(t *testing.T) {
+	t.Parallel()
+	w := start(t, node, "module.exports = async (event) => event.query;", options{contract: wrapper.OpenFaaSHTTP})
+	for i, c := range []struct{ query, want string }{
+		{"n[x]=1&n=2", `{"n":[{"x":"1"},"2"]}`},
+		{"h[25]=y", `{"h":["y"]}`},
+		{"h[1000]=y", `{"h":["y"]}`},
+		{"h[1001]=y", `{"h":{"1001":"y"}}`},
+		{"a[x]=1&a=b=c", `{"a":[{"x":"1"},"b=c"]}`},
+		{"__proto__[polluted]=1&__proto__=2", `{}`},
+	} {
+		require.Equal(t, c.want, string(w.ask(request(uint32(i+1), "GET", "/", c.query, nil)).body))
+	}
+}
