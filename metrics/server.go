@@ -29,7 +29,7 @@ const adminTimeout = 5 * time.Second
 type Server struct {
 	Set    *Set
 	Ready  func() error          // nil when ready; else its text, one fixed word such as "draining", is the answer
-	Status func() any            // a value for encoding/json
+	Status func() any            // a value for encoding/json; nil: /metrics and Pages are the only paths
 	Pages  map[string]func() any // more documents of that kind, by path
 	Log    *slog.Logger
 }
@@ -101,14 +101,15 @@ func setDate(h *fasthttp.ResponseHeader) {
 
 // page returns what answers a path, nil if nothing does.
 func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
-	switch path {
-	case "/metrics":
+	switch {
+	case path == "/metrics":
 		return s.metrics
-	case "/healthz":
+	case s.Status == nil: // the port is for series alone
+	case path == "/healthz":
 		return healthy
-	case "/readyz":
+	case path == "/readyz":
 		return s.readiness
-	case "/status":
+	case path == "/status":
 		return s.status
 	}
 	if document := s.Pages[path]; document != nil {

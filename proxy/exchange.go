@@ -102,6 +102,12 @@ func (x *Exchange) Peer() string { return x.c.peer }
 // Scheme returns "http" or "https".
 func (x *Exchange) Scheme() string { return x.c.scheme }
 
+// HTTP2 reports whether the request is a stream of HTTP/2.
+func (x *Exchange) HTTP2() bool { return x.c.stream != nil }
+
+// Received returns how many bytes of the request's body have been read.
+func (x *Exchange) Received() int64 { return x.body.total }
+
 // ID returns the request's id: the client's X-Request-Id if it is 1 to 128
 // characters of [A-Za-z0-9._-] (rule M7), else one of ours.
 func (x *Exchange) ID() string { return string(x.requestID()) }

@@ -32,6 +32,7 @@ const waitingPlaces = 10
 const (
 	knativeAdminPort      = 8022
 	knativeAutoscalerPort = 9090
+	knativeMetricsPort    = 9091
 )
 
 // newKnative reads the environment, which is all that the controller gives.
@@ -85,8 +86,11 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	p := &pod{log: log, stderr: inv.stderr, settings: &c.proxy.Front, function: f, statuses: s.Statuses()}
 	inv.hurried.Store(exitFailure)
 	drain := &knative.Drain{Quiet: c.proxy.Front.Proxy.DrainDelay}
-	figures := newKnativeFigures(s)
-	routes := &knative.Routes{Draining: drain.Draining, Arrived: func(x *proxy.Exchange) {
+	figures, err := newKnativeFigures(s, inv, log)
+	if err != nil {
+		return err
+	}
+	routes := &knative.Routes{Draining: drain.Draining, Tags: figures.tags, Arrived: func(x *proxy.Exchange) {
 		drain.Arrived()
 		figures.arrived(x)
 	}}
@@ -101,13 +105,14 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 				SharedConnections: true, Linger: drain.Wait, DrainStreams: time.Minute,
 			},
 		},
-		ending: drain.Stop,
+		collectors: figures.collectors,
+		ending:     drain.Stop,
 	}
 	admin, err := inv.knativePort("FNPOD_KNATIVE_ADMIN_PORT", knativeAdminPort)
 	if err != nil {
 		return err
 	}
-	if p.platform.servers, err = figures.servers(inv); err != nil {
+	if p.platform.servers, err = figures.servers(p, inv); err != nil {
 		return err
 	}
 	p.platform.servers = append(p.platform.servers, &server{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())})

@@ -1,23 +1,63 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/platform/knative"
 	"github.com/fnpod/fnpod/proxy"
 )
 
 // knativeFigures is what Knative's autoscaler and people read about requests.
 type knativeFigures struct {
-	stat *knative.Stat
+	settings *knative.Settings
+	stat     *knative.Stat
+	tags     *knative.Tags        // nil without user
+	user     *knative.UserMetrics // nil: nobody reads them
+	names    string               // of the series of user
 }
 
 // newKnativeFigures returns figures without requests.
-func newKnativeFigures(s *knative.Settings) *knativeFigures {
-	return &knativeFigures{stat: knative.NewStat(s.Pod)}
+func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (*knativeFigures, error) {
+	f := &knativeFigures{settings: s, stat: knative.NewStat(s.Pod)}
+	switch protocol := s.Observability.RequestMetrics.Protocol; protocol {
+	case knative.ProtocolPrometheus:
+	case knative.ProtocolHTTP, knative.ProtocolGRPC:
+		log.Warn("metrics are not pushed: only prometheus is there", "protocol", protocol)
+		return f, nil
+	default:
+		return f, nil
+	}
+	f.tags, f.names = &knative.Tags{}, knative.NamesToday
+	if s.Observability.Legacy {
+		f.names = knative.NamesOlder
+	}
+	if names, ok := inv.env.lookup("FNPOD_KNATIVE_METRICS"); ok {
+		if all := []string{knative.NamesToday, knative.NamesOlder, knative.NamesBoth}; !slices.Contains(all, names) {
+			return nil, fmt.Errorf("FNPOD_KNATIVE_METRICS %q: must be one of %q", names, all)
+		}
+		f.names = names
+	}
+	return f, nil
+}
+
+// collectors are the series that people read.
+func (f *knativeFigures) collectors(p *pod) []metrics.Collector {
+	if f.tags == nil {
+		return nil
+	}
+	f.user = knative.NewUserMetrics(f.settings, f.tags, f.names, func() float64 {
+		st := p.queue.Stats()
+		return float64(st.Executing + st.Queued)
+	})
+	return f.user.Collectors()
 }
 
 // arrived is told of each request, not of probes, before it queues.
@@ -26,19 +66,38 @@ func (f *knativeFigures) arrived(x *proxy.Exchange) {
 }
 
 // ended implements proxy.Hooks.Ended.
-func (f *knativeFigures) ended(x *proxy.Exchange, _ proxy.Outcome) {
+func (f *knativeFigures) ended(x *proxy.Exchange, o proxy.Outcome) {
 	if mark := x.Marked(); mark&knative.MarkRequest != 0 {
 		f.stat.End(mark&knative.MarkProxied != 0)
+	}
+	if f.user == nil {
+		return
+	}
+	if m, ok := knative.Measure(x, o); ok {
+		f.user.Observe(m)
 	}
 }
 
 // servers are the ports where the figures are read.
-func (f *knativeFigures) servers(inv *invocation) ([]*server, error) {
-	autoscaler, err := inv.knativePort("FNPOD_KNATIVE_AUTOSCALER_PORT", knativeAutoscalerPort)
+func (f *knativeFigures) servers(p *pod, inv *invocation) ([]*server, error) {
+	const autoscaler, user = "FNPOD_KNATIVE_AUTOSCALER_PORT", "FNPOD_KNATIVE_METRICS_PORT"
+	at, err := inv.knativePort(autoscaler, knativeAutoscalerPort)
 	if err != nil {
 		return nil, err
 	}
-	return []*server{{name: "FNPOD_KNATIVE_AUTOSCALER_PORT", address: autoscaler, serve: f.serveStat}}, nil
+	list := []*server{{name: autoscaler, address: at, serve: f.serveStat}}
+	if f.tags == nil {
+		return list, nil
+	}
+	if at, err = inv.knativePort(user, knativeMetricsPort); err != nil {
+		return nil, err
+	}
+	if _, ok := inv.env.lookup(user); !ok {
+		at.address = cmp.Or(f.settings.Observability.RequestMetrics.Endpoint, at.address)
+	}
+	return append(list, &server{name: user, address: at, serve: func(ctx context.Context, l net.Listener) error {
+		return (&metrics.Server{Set: p.metrics, Log: p.log}).Run(ctx, l)
+	}}), nil
 }
 
 // serveStat sums up and answers until ctx ends.

@@ -12,6 +12,10 @@
 //	drain.go          when nobody comes any more, and who waits for that
 //	stat.go           what the autoscaler reads: requests at once and per second, every second
 //	log.go            the lines of our own log
+//	measured.go       what is known of a request that has ended
+//	tags.go           names of routes, as far as they are told apart
+//	usermetrics.go    what people read about requests, by the names of today
+//	oldermetrics.go   the same by the names of controllers up to 1.18
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function
 package knative

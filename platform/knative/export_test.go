@@ -8,3 +8,9 @@ func (p *Prober) SetAttempt(try func(ctx context.Context) error) {
 		c.try = try
 	}
 }
+
+// Number is how Routes asks for the number of a route.
+func (t *Tags) Number(tag, untagged string) uint8 { return t.number([]byte(tag), []byte(untagged)) }
+
+// Name is what series call a route, today's first.
+func (t *Tags) Name(n uint8, generation int) string { return t.name(n, generation) }

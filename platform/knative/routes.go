@@ -14,6 +14,10 @@ const (
 	MarkRequest = 1 << iota
 	// MarkProxied says that the activator sent it, which counts it, too.
 	MarkProxied
+	// MarkProbe says that K-Network-Probe is not empty: some ingress asks, and the function answers. It is not measured.
+	MarkProbe
+
+	tagShift = iota // the bits from here on are a number of Tags
 )
 
 // Who sends probes, by the beginning of User-Agent.
@@ -24,11 +28,13 @@ type Routes struct {
 	Draining func() bool             // a drain has begun
 	Arrived  func(x *proxy.Exchange) // told of each request, not of probes, before it queues
 	Observed func(x *proxy.Exchange) // the same for probes; may be nil
+	Tags     *Tags                   // numbers of routes, for Marks; may be nil
 }
 
 // asked is what the fields of a request say that is meant for us.
 type asked struct {
 	agent, probe, hash []byte
+	tag, untagged      []byte // the name of the route, and whether it is the one without a name
 	proxied            bool
 }
 
@@ -41,6 +47,12 @@ func (r *Routes) Own(x *proxy.Exchange) bool {
 		mark := uint8(MarkRequest)
 		if a.proxied {
 			mark |= MarkProxied
+		}
+		if len(a.probe) > 0 {
+			mark |= MarkProbe
+		}
+		if r.Tags != nil {
+			mark |= r.Tags.number(a.tag, a.untagged) << tagShift
 		}
 		x.Mark(mark)
 		r.Arrived(x)
@@ -90,6 +102,14 @@ func read(x *proxy.Exchange) (a asked) {
 				a.proxied = a.proxied || string(f.Value) == "activator"
 			case is(n, "K-Original-Host"):
 				restoreHost(x, q, f)
+			}
+		case len("Knative-Serving-Tag"):
+			if a.tag == nil && is(n, "Knative-Serving-Tag") {
+				a.tag = f.Value
+			}
+		case len("Knative-Serving-Default-Route"):
+			if a.untagged == nil && is(n, "Knative-Serving-Default-Route") {
+				a.untagged = f.Value
 			}
 		case len("Knative-Serving-Revision"):
 			if is(n, "Knative-Serving-Revision") {
