@@ -186,6 +186,7 @@ func launch(t testing.TB, l language, handler string, o options) *worker {
 		require.NoError(t, os.WriteFile(file, []byte(handler), 0o600))
 	}
 	for name, content := range o.files {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(w.dir, name)), 0o700))
 		require.NoError(t, os.WriteFile(filepath.Join(w.dir, name), []byte(content), 0o600))
 	}
 	requestR, requestW := pipe(t)

@@ -108,6 +108,25 @@ def handle(event, context):
 	}, strings.Split(string(a.body), "\n"))
 }
 
+// OpenFaaS contract §19, §20: the handler is function.handler of a package, which may have a body of its own; packages of the image lie
+// in a folder beside it, with their .pth files; what is called init is nothing special.
+func TestOpenFaaS20PythonImage(t *testing.T) {
+	t.Parallel()
+	const handler = `
+import function, installed, pointed
+from .parts import greeting
+called = []
+def init(): called.append(1)
+def handle(event, context):
+    return {'body': ' '.join([__name__, __package__, function.setting, greeting.text, installed.text, pointed.text, str(called)])}
+`
+	w := start(t, python, handler, options{contract: wrapper.OpenFaaSHTTP, files: map[string]string{
+		"function/__init__.py": "setting = 'set'", "function/parts/greeting.py": "from .. import setting as text",
+		"python/installed.py": "text = 'installed'", "python/more.pth": "../elsewhere\n", "elsewhere/pointed.py": "text = 'pointed'",
+	}})
+	require.Equal(t, "function.handler function set set installed pointed []", string(w.ask(get(1)).body))
+}
+
 // OpenFaaS contract §19: an argument that is not there is Flask's 400; methods; what is printed is log (§23.4).
 func TestOpenFaaS19PythonHTTPMethods(t *testing.T) {
 	t.Parallel()
