@@ -1,9 +1,12 @@
 package wrapper_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -234,4 +237,38 @@ func TestJavaJSON(t *testing.T) {
 		require.Equal(t, byte(tError), a.kind, text)
 		require.Equal(t, "java.lang.IllegalArgumentException", a.pair("type"), text)
 	}
+}
+
+// What is JSON and what is not, by the word of another parser, for texts that are nearly right.
+func TestJavaJSONAgreesWithGo(t *testing.T) {
+	t.Parallel()
+	l := javaLanguage
+	l.file = "Handler.java"
+	w := start(t, l, javaHandler("req.json(); return \"valid\";"), options{})
+	seeds := []string{
+		`{"a":[1,-2.5e+3,"b\u00fc\\n",true,false,null],"c":{"d":{}}}`, `[[],[{}],"",0,-0.0,1E9]`, `  "x"  `, `123`, `{"":"\ud83d\ude00"}`,
+	}
+	const letters = "{}[]\",:\\ \n\t0123456789.-+eEtrufalsn\x01/b"
+	r := rand.New(rand.NewPCG(1, 2))
+	valid := 0
+	for range 3000 {
+		text := []byte(seeds[r.IntN(len(seeds))])
+		for range r.IntN(4) {
+			at := r.IntN(len(text))
+			switch r.IntN(3) {
+			case 0:
+				text[at] = letters[r.IntN(len(letters))]
+			case 1:
+				text = slices.Delete(text, at, at+1)
+			default:
+				text = slices.Insert(text, at, letters[r.IntN(len(letters))])
+			}
+		}
+		a := w.ask(request(1, "POST", "/", "", text))
+		require.Equal(t, json.Valid(text), a.kind == tResponse, "%q: %s", text, a.meta)
+		if a.kind == tResponse {
+			valid++
+		}
+	}
+	require.Greater(t, valid, 500)
 }
