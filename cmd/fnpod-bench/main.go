@@ -18,6 +18,7 @@
 //	variant.go    what is measured: the bare function, fnpod, nginx
 //	peer.go       other proxies
 //	python.go     servers of Python, and fnpod with workers
+//	languages.go  fnpod with workers of other languages
 //	load.go       the load: a closed loop over connections that stay open, in one thread
 //	pace.go       the load in an open loop, at a constant rate
 //	latency.go    latencies as percentiles

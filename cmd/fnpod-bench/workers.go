@@ -27,7 +27,7 @@ func (c *workersCmd) Run(ctx context.Context, out io.Writer) error {
 		group := append([]variant{
 			serving("Python", "handler.py", pongPython, append(workersOf(n), "--workers-interpreter", python)...),
 			serving("Node", "handler.js", pongNode, workersOf(n)...),
-		}, pythonServers(n)...)
+		}, append(languages(n), pythonServers(n)...)...)
 		for _, v := range group {
 			if v.name == "waitress" && n != c.Workers[0] {
 				continue // it has one process
