@@ -112,10 +112,20 @@ func (x *Exchange) lend() {
 	if len(x.in) <= keepMax && cap(x.answer.out) <= keepMax {
 		exchanges.Put(&Exchange{in: x.in, answer: answer{out: x.answer.out[:0]}})
 	}
-	method, target := bytes.Clone(x.req.Method), bytes.Clone(x.req.Target)
-	x.req, x.resp = http1.Request{Method: method, Target: target}, http1.Response{}
+	x.req, x.resp = x.keptRequest(), http1.Response{}
 	x.in, x.up, x.answer.out = nil, nil, nil
 	x.head, x.used, x.taken = 0, 0, 0
+}
+
+// keptRequest is the request in memory of its own: what a platform wants to know of it at the end may be in its head.
+func (x *Exchange) keptRequest() (r http1.Request) {
+	if x.c.srv.hooks.Ended == nil {
+		return http1.Request{Method: bytes.Clone(x.req.Method), Target: bytes.Clone(x.req.Target)}
+	}
+	host := bytes.Clone(x.req.Host)                            // which Hooks.Own may have changed
+	_, _ = r.Parse(bytes.Clone(x.in[:x.head]), x.c.srv.limits) // it was good before
+	r.Host = host
+	return r
 }
 
 // switchProtocols sends the function's 101.

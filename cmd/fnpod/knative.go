@@ -99,7 +99,7 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 			Own:      routes.Own,
 			Deadline: func(*proxy.Exchange) (time.Duration, bool) { return 0, false }, // clients do not shorten it
 			Request:  knative.Forward,
-			Ended:    figures.ended,
+			Ended:    c.ended(figures, inv, log),
 			Rules: proxy.Rules{
 				StartTimeout: s.StartTimeout, QuietTimeout: s.IdleTimeout, BoundTunnels: true, SlowBodies: true,
 				SharedConnections: true, Linger: drain.Wait, DrainStreams: time.Minute,

@@ -1,6 +1,11 @@
 package main
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/fnpod/fnpod/platform/knative"
+	"github.com/fnpod/fnpod/proxy"
+)
 
 // logger returns the log as the controller wants it, unless our own variables say how.
 func (c *knativeCmd) logger(inv *invocation) *slog.Logger {
@@ -22,4 +27,20 @@ func (c *knativeCmd) logger(inv *invocation) *slog.Logger {
 		log.Warn("the log is not as it was asked for", "reason", l.Warning)
 	}
 	return log
+}
+
+// ended returns what is done when a request has ended: it is counted, and logged if the controller wants that.
+func (c *knativeCmd) ended(figures *knativeFigures, inv *invocation, log *slog.Logger) func(*proxy.Exchange, proxy.Outcome) {
+	if !c.settings.Observability.RequestLog {
+		return figures.ended
+	}
+	requests, err := knative.NewRequestLog(c.settings, inv.lines(log))
+	if err != nil {
+		log.Error("requests are not logged", "err", err)
+		return figures.ended
+	}
+	return func(x *proxy.Exchange, o proxy.Outcome) {
+		figures.ended(x, o)
+		requests.Write(x, o)
+	}
 }

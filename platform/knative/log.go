@@ -93,8 +93,10 @@ func (l *Log) configure(c *logConfig) {
 // Handler writes records as lines of JSON; each says whose revision and pod it is about.
 func (l *Log) Handler(w io.Writer, s *Settings) slog.Handler {
 	h := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l.Level, AddSource: l.names[slog.SourceKey] != "", ReplaceAttr: l.replace})
-	const revision, pod = "knative.dev/key", "knative.dev/pod"
-	attrs := []slog.Attr{slog.String(revision, s.Namespace+"/"+s.Revision), slog.String(pod, s.Pod)}
+	attrs := []slog.Attr{
+		slog.String("knative.dev/key", s.Namespace+"/"+s.Revision), //nolint:sloglint // the name that others look for
+		slog.String("knative.dev/pod", s.Pod),                      //nolint:sloglint // likewise
+	}
 	if l.logger != "" {
 		attrs = append([]slog.Attr{slog.String(l.logger, "queueproxy")}, attrs...)
 	}
