@@ -142,6 +142,13 @@ func (c *nuclioCmd) doors(p *pod, f *nuclioFunction, inv *invocation) {
 				return src.Run(x, func(e *nuclio.Exchange) error { return a.function.run(e) })
 			}),
 		}
+		if src.Batches() { // events wait for their batch, and batches for a worker
+			b := nuclio.NewBatcher(src, a.queue, a.function.run)
+			d.queue = queue.New(queueSettings{Discipline: queue.FIFO}.config())
+			d.backend = proxy.BackendFunc(func(x *proxy.Exchange) error {
+				return src.Run(x, func(e *nuclio.Exchange) error { return b.Do(e) })
+			})
+		}
 		if i == 0 {
 			d.settings.Admin = p.settings.Admin
 			p.settings, p.queue, p.platform.hooks, f.first = d.settings, d.queue, d.hooks, d.backend

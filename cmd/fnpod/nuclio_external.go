@@ -60,6 +60,9 @@ func newNuclioExternal(s *nuclio.Settings, src *nuclio.Source, times *nuclio.Wor
 	if wrapper == "" || err != nil {
 		return nil, err
 	}
+	if src.Batches() {
+		return nil, fmt.Errorf("trigger %s: batch: is not there for wrappers of Nuclio's own", src.Name)
+	}
 	if _, err := os.Stat(wrapper); err != nil {
 		return nil, fmt.Errorf("the wrapper %s of runtime %s: %w", wrapper, s.Runtime, reason(err))
 	}

@@ -11,6 +11,7 @@
 //	statistics.go  what is counted of each trigger, and the series made of it
 //	event.go       requests that no client sent: cron and kickstart
 //	schedule.go    when the clock is due
+//	batch.go       events that a worker gets as one
 //	shell.go       a process per event
 //	external.go    wrappers of Nuclio's own: the pool
 //	wrapped.go     one of them, and an event on its way through it

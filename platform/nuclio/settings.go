@@ -55,6 +55,9 @@ type Source struct {
 	Schedule Schedule // of cron
 	Event    Event    // of cron and kickstart
 
+	batch     int // most events that a worker gets at once; 0: one by one
+	batchTime time.Duration
+
 	as     Trigger // as it is written
 	scheme string  // see Scheme
 }
@@ -186,8 +189,11 @@ func (s *Settings) source(name string, t Trigger) (Source, error) {
 	}
 	s.Termination = max(s.Termination, termination)
 	src.scheme = t.Kind + "/" + strings.ReplaceAll(name, " ", "_")
-	if t.Batch != nil && t.Batch.Mode == "enable" {
-		return src, errors.New("batch: is not there; events come one by one without it")
+	if err := src.batching(t.Batch); err != nil {
+		return src, err
+	}
+	if src.Batches() && s.Runtime != "python" {
+		return src, errors.New("batch: only functions in Python have it")
 	}
 	switch {
 	case t.Kind == KindHTTP:

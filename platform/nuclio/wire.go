@@ -16,6 +16,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/workers"
 )
 
 // wireEvent is an event as Nuclio's own wrappers are told of it.
@@ -312,6 +313,25 @@ func (r *reply) fields() (all [][2]string) {
 		all = append(all, [2]string{"Content-Type", cleanValue(r.ContentType)})
 	}
 	return all
+}
+
+// send writes the answer, with more fields than its own. One of the length -1 is not over with it.
+func (r *reply) send(x workers.Exchange, length int64, more [][2]string) error {
+	x.Respond(r.Status, length)
+	for _, f := range append(r.fields(), more...) {
+		if err := x.AddField([]byte(f[0]), []byte(f[1])); err != nil {
+			return err
+		}
+	}
+	if len(r.body) > 0 || length < 0 {
+		if _, err := x.Write(r.body); err != nil {
+			return err
+		}
+	}
+	if length < 0 {
+		return nil
+	}
+	return x.Finish()
 }
 
 // cleanValue makes spaces of what may not be in a field.

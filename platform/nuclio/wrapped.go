@@ -375,24 +375,20 @@ func (w *wrapped) answer(e *event, text []byte, streams bool) error {
 	if streams {
 		length = -1
 	}
-	e.x.Respond(r.Status, length)
-	fields := r.fields()
+	var more [][2]string
 	if e.wanted {
 		if logs, err := json.Marshal(e.logs); err == nil && len(logs) < mostLogs {
-			fields = append(fields, [2]string{"X-Nuclio-Logs", asciiJSON(logs)})
+			more = [][2]string{{"X-Nuclio-Logs", asciiJSON(logs)}}
 		} else {
 			w.log.Warn("Logs are too long for a field of the answer")
 		}
 	}
-	for _, f := range fields {
-		if err := e.x.AddField([]byte(f[0]), []byte(f[1])); err != nil {
-			return err
-		}
-	}
-	if err := w.write(e, r.body); err != nil || streams {
+	if err := r.send(e.x, length, more); err != nil && streams {
+		e.gone = err // the event runs on
+	} else if err != nil {
 		return err
 	}
-	return e.x.Finish()
+	return nil
 }
 
 // write sends a piece of the body. For a client that has left the event runs on.

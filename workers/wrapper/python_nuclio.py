@@ -54,6 +54,7 @@ class Finder:
     @staticmethod
     def exec_module(module):
         for kind in (Context, Event, EventDeserializerKinds, ApiResponse, Logger, Platform, TriggerInfo, QualifiedOffset, ExceptionWithResponse):
+            kind.__module__ = 'nuclio_sdk'
             setattr(module, kind.__name__, kind)
         for part in ('context', 'event', 'exceptions', 'logger', 'platform', 'qualified_offset', 'response'):
             setattr(module, part, module)  # all names are in one
@@ -87,8 +88,9 @@ def contract(module, handle):
             NUMBER, RECORDS = 0, None
 
     def run(req):
+        batch = req.scheme.startswith('batch/')
         try:
-            event = RequestEvent(req)
+            event = batch_of(req.body) if batch else RequestEvent(req)
         except CloudEventError:
             if not PROCESSOR:
                 raise
@@ -102,7 +104,7 @@ def contract(module, handle):
         except BaseException as error:
             return failed('Exception caught in handler', error, context)
         try:
-            return answer_of(result)
+            return answers_of(result, context) if batch else answer_of(result)
         except Exception as error:
             return failed('Exception caught while serving', error, context)
     return answer
@@ -273,7 +275,7 @@ class Logger:
 
 
 def with_records(fields):
-    text = json_of(RECORDS)
+    text = dumped(RECORDS, separators=(',', ':'))
     if len(text) >= MOST_FIELD:
         Logger().warn('Logs are too long for a field of the answer')
     else:
@@ -296,13 +298,13 @@ class EventDeserializerKinds:
 class Event:
     """An event. It is made of a request, or by those who call another function."""
 
-    def __init__(self, body=None, content_type=None, trigger=None, fields=None, headers=None, id=None, method=None, path=None, size=None,
-                 timestamp=None, url=None, shard_id=None, num_shards=None, type=None, type_version=None, version=None, last_in_batch=False,
+    def __init__(self, body=None, content_type=None, trigger=None, fields=None, headers=None, _id=None, method=None, path=None, size=None,
+                 timestamp=None, url=None, shard_id=None, num_shards=None, _type=None, type_version=None, version=None, last_in_batch=False,
                  offset=0, topic=None):
         self.body, self.content_type, self.trigger = body, content_type, trigger or TriggerInfo()
-        self.fields, self.headers, self.id, self.method, self.path = fields or {}, headers or {}, id, method, path or '/'
+        self.fields, self.headers, self.id, self.method, self.path = fields or {}, headers or {}, _id, method, path or '/'
         self.size, self.timestamp, self.url, self.shard_id, self.num_shards = size, timestamp or 0, url, shard_id, num_shards
-        self.type, self.type_version, self.version = type, type_version, version
+        self.type, self.type_version, self.version = _type, type_version, version
         self.last_in_batch, self.offset, self.topic = last_in_batch, offset, topic
 
     def get_header(self, name):
@@ -318,29 +320,47 @@ class Event:
 
     def to_json(self):
         facts = {name: getattr(self, name) for name in ATTRIBUTES}
+        facts.update({name: value for name, value in self.__dict__.items() if name[0] != '_'})
         facts['trigger'] = {'kind': self.trigger.kind, 'name': self.trigger.name}
         facts['timestamp'] = str(self.timestamp)
         if isinstance(self.body, bytes):
-            facts['body'] = self.body.decode('utf-8', 'replace')
-        return json_of(facts)
+            from base64 import b64encode
+            facts['body'] = b64encode(self.body).decode()
+        from json import dumps
+        return dumps(facts, default=str)
 
     @staticmethod
     def deserialize(data, kind='json'):
-        """An event of a JSON text, or of a dict."""
+        """An event of a JSON text, or of a dict, whose body is as it is."""
         if not isinstance(data, dict):
             from json import loads
             data = loads(data)
         trigger, at = data.get('trigger') or {}, data.get('timestamp') or 0
         body = data.get('body')
-        if isinstance(body, bytes):
+        if isinstance(body, (str, bytes)):
             body = parsed(body, data.get('content_type'))
-        known = {name: data[name] for name in ATTRIBUTES if name in data}
+        known = {RENAMED.get(name, name): data[name] for name in ATTRIBUTES if name in data}
         known.update(body=body, trigger=TriggerInfo(trigger.get('kind', ''), trigger.get('name', '')), timestamp=at if isinstance(at, str) else moment(at))
         return Event(**known)
 
 
 ATTRIBUTES = ('body', 'content_type', 'trigger', 'fields', 'headers', 'id', 'method', 'path', 'size', 'timestamp', 'url', 'shard_id', 'num_shards',
               'type', 'type_version', 'version', 'last_in_batch', 'offset', 'topic')
+
+
+RENAMED = {'id': '_id', 'type': '_type'}  # where a parameter is called otherwise than its attribute
+Event.from_json = Event.deserialize
+
+
+def batch_of(body):
+    """The events of a batch, which come as a list in JSON with bodies in Base64."""
+    from base64 import b64decode
+    from json import loads
+    events = loads(body)
+    for event in events:
+        if isinstance(event['body'], str):
+            event['body'] = b64decode(event['body'])
+    return [Event.deserialize(event) for event in events]
 
 
 class CloudEventError(ValueError):
@@ -538,6 +558,25 @@ def answer_of(result):
     return body if body != b'' else None, status, fields
 
 
+BATCH = 'application/vnd.fnpod.batch+json'  # how the parent knows that each event has an answer of its own
+
+
+def answers_of(results, context):
+    """Returns the answers to the events of a batch, as one."""
+    from base64 import b64encode
+    answers = []
+    for result in results if isinstance(results, list) else [results]:
+        number = getattr(result, 'event_id', None)
+        if number is None:
+            context.logger.warn('a response without event_id is no answer to any event of the batch')
+            continue
+        body, status, fields = answer_of(result)
+        if not isinstance(body, (bytes, type(None))):
+            body = b''.join([part if isinstance(part, bytes) else part.encode() for part in body])
+        answers.append({'event_id': number, 'status_code': status, 'headers': dict(fields), 'body': b64encode(body or b'').decode(), 'body_encoding': 'base64'})
+    return json_of(answers).encode(), 200, [('content-type', BATCH)]
+
+
 def text_bytes(text):
     """Text as UTF-8, with U+FFFD in the place of what is none."""
     try:
@@ -567,11 +606,15 @@ def clean(value):
 
 
 def json_of(value):
+    return dumped(value)
+
+
+def dumped(value, **how):
     from json import dumps
     try:
-        return dumps(value, allow_nan=False, default=repr)
+        return dumps(value, allow_nan=False, default=repr, **how)
     except (ValueError, TypeError):
-        return dumps(finite(value), default=repr, skipkeys=True)
+        return dumps(finite(value), default=repr, skipkeys=True, **how)
 
 
 def finite(value):
