@@ -33,6 +33,7 @@ const (
 	knativeAdminPort      = 8022
 	knativeAutoscalerPort = 9090
 	knativeMetricsPort    = 9091
+	knativeProfilePort    = 8008
 )
 
 // newKnative reads the environment, which is all that the controller gives.
@@ -114,6 +115,14 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	}
 	if p.platform.servers, err = figures.servers(p, inv); err != nil {
 		return err
+	}
+	if s.Observability.Runtime.Profiling == "enabled" {
+		const name = "PROFILING_PORT" // the original's
+		at, err := inv.knativePort(name, knativeProfilePort)
+		if err != nil {
+			return err
+		}
+		p.platform.servers = append(p.platform.servers, &server{name: name, address: at, serve: serveHTTP(knative.Profiles())})
 	}
 	p.platform.servers = append(p.platform.servers, &server{name: "FNPOD_KNATIVE_ADMIN_PORT", address: admin, serve: serveHTTP(drain.Handler())})
 	if err := c.secure(p, inv); err != nil {

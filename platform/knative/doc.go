@@ -17,6 +17,7 @@
 //	usermetrics.go    what people read about requests, by the names of today
 //	oldermetrics.go   the same by the names of controllers up to 1.18
 //	requestlog.go     a line for each request, by the operator's template
+//	profile.go        profiles of ourselves
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function
 package knative
