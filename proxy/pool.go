@@ -32,7 +32,8 @@ type HTTPBackend struct {
 	Starting       func() bool   // whether a function that does not listen is expected to; nil: always
 	Protocol       string        // one of the Protocol constants; "" is ProtocolAuto
 
-	open atomic.Int64 // connections of HTTP/1.1, idle and busy
+	open  atomic.Int64 // connections of HTTP/1.1, idle and busy
+	limit idleLimit
 
 	mu     sync.Mutex
 	idle   []*upstream     // guarded by mu; the newest is last
@@ -42,7 +43,7 @@ type HTTPBackend struct {
 
 // get takes the newest idle connection, or opens one. reused tells which.
 func (b *HTTPBackend) get(x *Exchange, fresh bool) (u *upstream, reused bool, err error) {
-	if !fresh {
+	for !fresh {
 		b.mu.Lock()
 		if n := len(b.idle); n > 0 {
 			u = b.idle[n-1]
@@ -50,7 +51,13 @@ func (b *HTTPBackend) get(x *Exchange, fresh bool) (u *upstream, reused bool, er
 			b.idle = b.idle[:n-1]
 		}
 		b.mu.Unlock()
-		if u != nil {
+		switch {
+		case u == nil:
+			fresh = true
+		case b.limit.tooOld(x.granted-u.parked, x.granted):
+			u.close()
+			u = nil
+		default:
 			return u, true, nil
 		}
 	}
@@ -58,8 +65,9 @@ func (b *HTTPBackend) get(x *Exchange, fresh bool) (u *upstream, reused bool, er
 	return u, false, err
 }
 
-// put makes u the newest idle connection.
-func (b *HTTPBackend) put(u *upstream) {
+// put makes u, whose answer to x has ended, the newest idle connection.
+func (b *HTTPBackend) put(x *Exchange, u *upstream) {
+	u.parked = x.answered // it may be later: then u is taken for older than it is
 	b.mu.Lock()
 	keep := !b.closed && len(b.idle) < b.MaxIdle
 	if keep {

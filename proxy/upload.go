@@ -59,7 +59,7 @@ func (b *HTTPBackend) doStreamed(x *Exchange) error {
 	if cause := x.OnInterrupt(nil); cause != nil || !reusable || u.nc.SetWriteDeadline(time.Time{}) != nil {
 		u.close()
 	} else {
-		b.put(u)
+		b.put(x, u)
 	}
 	if err == nil && x.answer.finished {
 		return nil
@@ -78,6 +78,7 @@ func (b *HTTPBackend) getQuiet(x *Exchange) (*upstream, error) {
 		if err := u.raw.Control(func(fd uintptr) { open = quiet(fd) }); err == nil && open {
 			return u, nil
 		}
+		b.limit.closed(x.granted-u.parked, x.granted)
 		u.close()
 	}
 }

@@ -23,6 +23,7 @@ type upstream struct {
 	raw    syscall.RawConn
 	onStep func(fd uintptr) bool
 	open   *atomic.Int64 // the backend's count of open connections
+	parked int64         // when it became idle, or before
 	closed atomic.Bool
 
 	// The round trip in progress.
@@ -164,11 +165,15 @@ func (b *HTTPBackend) Do(x *Exchange) error {
 		n, err := u.exchange(out, x.up, reused)
 		if errors.Is(err, errStale) { // nothing was sent: not an attempt
 			u.close()
+			b.limit.closed(x.granted-u.parked, x.granted)
 			attempt = -1
 			continue
 		}
 		if err != nil {
 			u.close()
+			if reused && x.c.guard.interrupted() == nil {
+				b.limit.closed(x.granted-u.parked, x.granted)
+			}
 			if attempt == 0 && reused && x.mayRepeat(err) {
 				attempt = 1 // the next one is fresh
 				x.c.shard.Retries.Add(1)
@@ -217,7 +222,7 @@ func (b *HTTPBackend) finishExchange(x *Exchange, u *upstream, n int) error {
 		u.close()
 		return err
 	}
-	b.put(u)
+	b.put(x, u)
 	return nil
 }
 
