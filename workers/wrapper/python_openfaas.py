@@ -230,6 +230,8 @@ def with_event(handle):
         body = result.get('body', '')
         headers = result.get('headers', [])
         if type(headers) is dict:
+            if isinstance(body, bytes) and headers.get('Content-type') == 'application/octet-stream':  # spelled as in the -debian template
+                return body, result.get('statusCode', 200), headers
             headers = list(headers.items())
         return json_of(body) if type(body) is dict else str(body), result.get('statusCode', 200), headers
     return call

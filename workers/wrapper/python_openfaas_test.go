@@ -38,6 +38,8 @@ func TestOpenFaaS19PythonHTTPReturns(t *testing.T) {
 		{"list as body", `{"body": [1, 2]}`, 200, htmlType, "[1, 2]"},
 		{"None as body", `{"body": None}`, 200, htmlType, "None"},
 		{"bytes as body", `{"body": b"ab"}`, 200, htmlType, "b'ab'"},
+		{"bytes as body of the type that -debian looks for", `{"body": b"\x00\xff", "headers": {"Content-type": "application/octet-stream"}}`, 200, binaryType, "\x00\xff"},
+		{"the type in another spelling", `{"body": b"ab", "headers": {"Content-Type": "application/octet-stream"}}`, 200, binaryType, "b'ab'"},
 		{"int as body", `{"body": 7}`, 200, htmlType, "7"},
 		{"headers", `{"body": "a", "headers": {"Content-type": "text/plain"}}`, 200, "text/plain", "a"},
 		{"headers as pairs", `{"body": "a", "headers": [("Content-Type", "text/css")]}`, 200, "text/css", "a"},
