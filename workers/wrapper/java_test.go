@@ -21,16 +21,23 @@ func java(t testing.TB) native {
 	t.Helper()
 	jars, err := javaJars()
 	require.NoError(t, err)
-	l := native{
+	return native{
 		language: javaLanguage, routes: jars["Routes"], hello: jars["Hello"], init: jars["Init"], goes: "Init.go", text: "from a file",
-		runtime:  `^\d+`,
-		handler:  javaHandler,
-		file2:    "Handler.java",
-		bang:     "byte[] b = Arrays.copyOf(req.body(), req.body().length + 1); b[b.length - 1] = '!'; return b;",
-		raised:   [3]string{"java.lang.IllegalStateException", "bad thing ü", "Routes.fails(Routes.java:"},
-		exits:    "the process ends: System.exit or a signal",
-		exitEnds: true,
-		settings: 5,
+		runtime: `^\d+`,
+		handler: javaHandler,
+		choose: func(bodies []string) string {
+			var b strings.Builder
+			for i, body := range bodies {
+				fmt.Fprintf(&b, "case \"%d\": { %s }\n", i, body)
+			}
+			return javaHandler("switch (req.query()) {\n" + b.String() + "}\nreturn null;")
+		},
+		sourceFile: "Handler.java",
+		bang:       "byte[] b = Arrays.copyOf(req.body(), req.body().length + 1); b[b.length - 1] = '!'; return b;",
+		raised:     [3]string{"java.lang.IllegalStateException", "bad thing ü", "Routes.fails(Routes.java:"},
+		exits:      "the process ends: System.exit or a signal",
+		exitEnds:   true,
+		settings:   5,
 		unusable: [][2]string{
 			{"return 7;", "handler returned an Integer; expected a String, byte[], null, Map"},
 			{"return new Object();", "handler returned an Object"},
@@ -56,15 +63,6 @@ func java(t testing.TB) native {
 			{jars["Exits"], "Exit", "the process ends"},
 		},
 	}
-	l.all = func(string) string {
-		var b strings.Builder
-		b.WriteString("switch (req.query()) {\n")
-		for i, c := range l.unusable {
-			fmt.Fprintf(&b, "case \"%d\": { %s }\n", i, c[0])
-		}
-		return javaHandler(b.String() + "}\nreturn null;")
-	}
-	return l
 }
 
 var javaLanguage = language{

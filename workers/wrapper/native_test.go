@@ -16,19 +16,19 @@ import (
 // the tests name; the other fields are what differs between languages.
 type native struct {
 	language
-	routes   string
-	text     string                   // what /stream/file sends
-	runtime  string                   // pattern of the runtime's version in HELLO
-	handler  func(body string) string // a handler with that body
-	all      func(string) string      // one for all of unusable, chosen by the query, where a start takes long; nil: one for each
-	file2    string                   // file of such a handler, if it is not the language's
-	hello    string                   // the plainest handler
-	bang     string                   // body of a handler that answers with the request's body and a "!"
-	init     string                   // a handler with a function that answers with how often init ran
-	goes     string                   // that function
-	unusable [][2]string              // body of a handler that returns no answer, and what the error says
-	raised   [3]string                // of /raise: type, message, a piece of the trace
-	broken   [][3]string              // handler, type, and what INIT_ERROR says
+	routes     string
+	text       string                       // what /stream/file sends
+	runtime    string                       // pattern of the runtime's version in HELLO
+	handler    func(body string) string     // a handler with that body
+	choose     func(bodies []string) string // a handler that does what the query says: the number of a body
+	sourceFile string                       // file of such a handler, if it is not the language's
+	hello      string                       // the plainest handler
+	bang       string                       // body of a handler that answers with the request's body and a "!"
+	init       string                       // a handler with a function that answers with how often init ran
+	goes       string                       // that function
+	unusable   [][2]string                  // body of a handler that returns no answer, and what the error says
+	raised     [3]string                    // of /raise: type, message, a piece of the trace
+	broken     [][3]string                  // handler, type, and what INIT_ERROR says
 	// exits is what /exit becomes: an error after which the worker goes on, or leaves with BYE.
 	exits    string
 	exitEnds bool
@@ -42,7 +42,7 @@ func natives(t testing.TB) []native { return []native{ruby, php, perl, java(t)} 
 // handlerIn is the language with the file that handler is for.
 func (l native) handlerIn() language {
 	in := l.language
-	in.file = cmp.Or(l.file2, in.file)
+	in.file = cmp.Or(l.sourceFile, in.file)
 	return in
 }
 
@@ -96,25 +96,18 @@ func TestNativeAnswersWithWhatTheHandlerReturns(t *testing.T) {
 func TestNativeAnswersUnusableResultsWithAnErrorThatNamesTheType(t *testing.T) {
 	eachNative(t, func(t *testing.T, l native) {
 		require.GreaterOrEqual(t, len(l.unusable), 9)
-		var w *worker
+		var bodies []string
+		for _, c := range l.unusable {
+			bodies = append(bodies, c[0])
+		}
+		w := start(t, l.handlerIn(), l.choose(bodies), options{})
 		for i, c := range l.unusable {
-			body, says := c[0], c[1]
-			if l.all == nil || w == nil {
-				handler := l.handler
-				if l.all != nil {
-					handler = l.all
-				}
-				w = start(t, l.handlerIn(), handler(body), options{})
-			}
 			for id := range uint32(2) { // the worker lives on
 				a := w.ask(request(id+1, "GET", "/", fmt.Sprint(i), nil))
-				require.Equalf(t, byte(tError), a.kind, "%s: %s %q", body, a.meta, a.body)
+				require.Equalf(t, byte(tError), a.kind, "%s: %s %q", c[0], a.meta, a.body)
 				require.Equal(t, uint16(500), a.code)
-				require.Equal(t, "UnusableResult", a.pair("type"), body)
-				require.Contains(t, a.pair("message"), says, body)
-			}
-			if l.all == nil {
-				w.kill()
+				require.Equal(t, "UnusableResult", a.pair("type"), c[0])
+				require.Contains(t, a.pair("message"), c[1], c[0])
 			}
 		}
 	})

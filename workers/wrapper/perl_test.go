@@ -1,6 +1,7 @@
 package wrapper_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -17,10 +18,13 @@ var perl = native{
 	runtime: `^5\.\d+\.\d+$`,
 	hello:   "sub handle { 'hello' }\n",
 	handler: func(body string) string { return "use utf8;\nsub handle {\n  my $req = shift;\n  " + body + "\n}\n" },
-	bang:    "my $b = $req->body . '!'; \\$b",
-	init:    "my $n = 0;\nsub init { $n++ }\nsub go { \"init ran $n times\" }\n",
-	raised:  [3]string{"die", "bad thing ü", "handler.pl line 5."},
-	exits:   "the handler called exit(3)",
+	choose: func(bodies []string) string {
+		return "use utf8;\nsub handle {\n  (sub { " + strings.Join(bodies, " },\n   sub { ") + " })[shift->query]->()\n}\n"
+	},
+	bang:   "my $b = $req->body . '!'; \\$b",
+	init:   "my $n = 0;\nsub init { $n++ }\nsub go { \"init ran $n times\" }\n",
+	raised: [3]string{"die", "bad thing ü", "handler.pl line 5."},
+	exits:  "the handler called exit(3)",
 	unusable: [][2]string{
 		{"qr/x/", "handler returned a Regexp; expected a string, undef, a reference to a hash"},
 		{"bless {}, 'A'", "handler returned an A; expected"},

@@ -1,6 +1,7 @@
 package wrapper_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -16,9 +17,12 @@ var php = native{
 			return interpreter("FNPOD_TEST_PHP", "php", "-r", "echo PHP_BINARY;")
 		}),
 	},
-	runtime:  `^\d+\.\d+\.\d+`,
-	hello:    "<?php function handle($req) { return 'hello'; }\n",
-	handler:  func(body string) string { return "<?php function handle($req) {\n  " + body + "\n}\n" },
+	runtime: `^\d+\.\d+\.\d+`,
+	hello:   "<?php function handle($req) { return 'hello'; }\n",
+	handler: func(body string) string { return "<?php function handle($req) {\n  " + body + "\n}\n" },
+	choose: func(bodies []string) string {
+		return "<?php function handle($req) {\n  return [\n    function () { " + strings.Join(bodies, " },\n    function () { ") + " }\n  ][$req->query]();\n}\n"
+	},
 	bang:     "return $req->body . '!';",
 	init:     "<?php\n$n = 0;\nfunction init() { global $n; $n++; }\nfunction go($req) { global $n; return \"init ran $n times\"; }\n",
 	raised:   [3]string{"DomainException", "bad thing ü", "handler.php:3"},

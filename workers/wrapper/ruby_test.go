@@ -1,6 +1,7 @@
 package wrapper_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,7 +23,10 @@ var ruby = native{
 	init:    "$n = 0\ndef init; $n += 1; end\ndef go(req) = \"init ran #{$n} times\"\n",
 	raised:  [3]string{"KeyError", "bad thing ü", "handler.rb:3:in `fails'"},
 	exits:   "the handler called exit(3)",
-	bang:    "req.body + '!'",
+	choose: func(bodies []string) string {
+		return "def handle(req)\n  [\n    -> { " + strings.Join(bodies, " },\n    -> { ") + " }\n  ][req.query.to_i].call\nend\n"
+	},
+	bang: "req.body + '!'",
 	unusable: [][2]string{
 		{"7", "handler returned an Integer; expected a String, nil, Hash, Array"},
 		{"true", "handler returned a TrueClass"},
