@@ -203,6 +203,14 @@ func (x *Exchange) ReadBody(p []byte) (int, error) {
 	return n, nil
 }
 
+// ReadBodyInTime is ReadBody for a backend that does not bound by itself how long its function takes nothing: the time for
+// the start of the answer stands still while the client is waited for, and begins anew with each piece.
+func (x *Exchange) ReadBodyInTime(p []byte) (int, error) {
+	x.extendAnswerTime(never / 2)
+	defer func() { x.extendAnswerTime(x.c.srv.now()) }()
+	return x.ReadBody(p)
+}
+
 // took notes n bytes of a body with a length.
 func (b *requestBody) took(n int) {
 	b.left -= int64(n)

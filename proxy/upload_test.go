@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -411,3 +412,52 @@ func TestAnAnswerToAWholeUploadKeepsTheConnection(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+// The limit on the start of the answer is for the function, not for a client that sends slowly; it strikes when the
+// function takes nothing.
+func TestAnAnswerHasItsTimeFromTheLastPieceOfItsRequest(t *testing.T) {
+	stuck := make(chan struct{})
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		if err := x.Continue(); err != nil {
+			return err
+		}
+		var piece [1]byte
+		for {
+			n, err := x.ReadBodyInTime(piece[:])
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if n == 1 && piece[0] == 's' {
+				interrupted := interruption{make(chan struct{})}
+				if err := x.OnInterrupt(interrupted); err != nil {
+					return err
+				}
+				<-interrupted.c
+				close(stuck)
+				return x.OnInterrupt(nil)
+			}
+		}
+		x.Respond(200, 0)
+		return x.Finish()
+	})
+	p := newPod(t, b, func(s *setup) { s.AnswerTimeout = 200 * time.Millisecond })
+	c := p.dial()
+	c.send(upload(chunkedFraming))
+	for range 5 { // more than the limit together
+		time.Sleep(60 * time.Millisecond)
+		c.send("1\r\nx\r\n")
+	}
+	c.send("0\r\n\r\n")
+	require.Equal(t, 200, c.receive("POST").code)
+
+	c.send(upload(chunkedFraming), "1\r\ns\r\n")
+	require.Equal(t, 504, c.receive("POST").code)
+	<-stuck
+}
+
+type interruption struct{ c chan struct{} }
+
+func (i interruption) Interrupt() { close(i.c) }

@@ -50,6 +50,7 @@ func (c *runCmd) fork(inv *invocation, log *slog.Logger) (*forkFunction, error) 
 
 // forkStatuses says how requests without an answer of their process are answered.
 var forkStatuses = []proxy.Status{
+	{Err: watchdog.ErrMemory, Code: 500, Label: "function_oom", Upstream: metrics.UpstreamWorkerOOM},
 	{Err: watchdog.ErrFailed, Code: 500, Label: "function_error", Upstream: metrics.UpstreamWorkerExit},
 	{Err: watchdog.ErrNotStarted, Code: 500, Label: "not_started", Upstream: metrics.UpstreamConnect},
 	{Err: watchdog.ErrNoRoom, Code: 503, Label: "no_room", Upstream: metrics.UpstreamConnect, RetryAfter: true},
@@ -69,7 +70,13 @@ type forkFunction struct {
 }
 
 // Do implements proxy.Backend.
-func (f *forkFunction) Do(x *proxy.Exchange) error { return f.Fork.Do(x) }
+func (f *forkFunction) Do(x *proxy.Exchange) error { return f.Fork.Do(fed{x}) }
+
+// fed is a request whose process may not take its time over its body: nobody else looks at that.
+type fed struct{ *proxy.Exchange }
+
+// ReadBody implements watchdog.Exchange.
+func (x fed) ReadBody(p []byte) (int, error) { return x.ReadBodyInTime(p) }
 
 // resize follows the number of processors. It returns the new limit of the queue, 0 for no change.
 func (f *forkFunction) resize(processors int) int {
