@@ -90,3 +90,9 @@ func (f *Fork) SetBusy(busy func() bool) {
 
 // Warm reports whether there is a zygote.
 func (f *Fork) Warm() bool { return f.ahead != nil && f.ahead.warm.Load() != nil }
+
+// OOMFilesIn lists where the kernel's count may be.
+var OOMFilesIn = oomFiles
+
+// CountOOM sets where the kernel counts. Call it before Run.
+func (f *Fork) CountOOM(files ...string) { f.oomFiles = files }

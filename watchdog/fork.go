@@ -19,6 +19,9 @@ var (
 	// ErrFailed means that the process ended with another exit code than 0, or by
 	// a signal. The error is a *FailedError.
 	ErrFailed = errors.New("function failed")
+	// ErrMemory means that the kernel ended the process because memory ran out. The
+	// error is an ErrFailed, too.
+	ErrMemory = errors.New("no memory was left")
 	// ErrNotStarted means that the command cannot be started.
 	ErrNotStarted = errors.New("function cannot be started")
 	// ErrNoRoom means that for now the system gives no process, no memory or no
@@ -40,14 +43,22 @@ var (
 // FailedError is a process that ended badly.
 type FailedError struct {
 	Exit   Exit
+	Memory bool   // the kernel ended it because memory ran out
 	Output []byte // what it printed, if ForkConfig.FailedOutput asks for that
 }
 
 // Error says how the process ended.
-func (e *FailedError) Error() string { return fmt.Sprintf("%v: %v", ErrFailed, e.Exit) }
+func (e *FailedError) Error() string {
+	if e.Memory {
+		return fmt.Sprintf("%v: %v, %v", ErrFailed, e.Exit, ErrMemory)
+	}
+	return fmt.Sprintf("%v: %v", ErrFailed, e.Exit)
+}
 
-// Is makes it an ErrFailed.
-func (e *FailedError) Is(target error) bool { return target == ErrFailed }
+// Is makes it an ErrFailed, and an ErrMemory if it is that.
+func (e *FailedError) Is(target error) bool {
+	return target == ErrFailed || e.Memory && target == ErrMemory
+}
 
 // Fork runs a process of its own for each request: the body is its standard
 // input, its standard output the answer. Methods may be called by several
@@ -64,8 +75,11 @@ type Fork struct {
 	mu      sync.Mutex
 	closed  bool                 // guarded by mu
 	running map[*forked]struct{} // guarded by mu
+	oom     OOMCounter           // guarded by mu
 	idle    []*forked            // guarded by mu
 	live    sync.WaitGroup       // one for each of running
+
+	oomFiles []string // where oom may count
 
 	starts   atomic.Uint64
 	failures [forkReasons]atomic.Uint64
@@ -78,7 +92,7 @@ func NewFork(c ForkConfig) (*Fork, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Fork{cfg: c, epoch: time.Now(), running: make(map[*forked]struct{})}
+	f := &Fork{cfg: c, epoch: time.Now(), running: make(map[*forked]struct{}), oomFiles: OOMFiles()}
 	f.base.init(c.Env)
 	if _, _, ok := zygote.For(c.Args, true); c.Launcher == Zygote && !ok {
 		c.Log.Warn("no zygote for this command: a process is started for each request", "command", strings.Join(c.Args, " "))
@@ -93,6 +107,9 @@ func NewFork(c ForkConfig) (*Fork, error) {
 // Run returns when ctx has ended and all processes with it: those that still run
 // then are asked to end, and killed after the grace time.
 func (f *Fork) Run(ctx context.Context) error {
+	f.mu.Lock()
+	f.oom.Begin(f.oomFiles)
+	f.mu.Unlock()
 	if f.ahead != nil {
 		f.ahead.run(ctx)
 	}
@@ -189,6 +206,16 @@ func (f *Fork) put(r *forked) {
 	}
 	f.mu.Unlock()
 	f.live.Done()
+}
+
+// memoryRanOut reports whether the kernel is to blame for an end.
+func (f *Fork) memoryRanOut(e Exit) bool {
+	if e.Signal != syscall.SIGKILL {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.oom.Next()
 }
 
 // now is the time since f was made, in nanoseconds.

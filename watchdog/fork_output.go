@@ -118,7 +118,7 @@ func freeBlocks(list [][]byte) [][]byte {
 // finish ends the answer as the exit code says (rule E8).
 func (r *forked) finish() error {
 	if r.exit != (Exit{}) {
-		failed := &FailedError{Exit: r.exit}
+		failed := &FailedError{Exit: r.exit, Memory: r.f.memoryRanOut(r.exit)}
 		if r.f.cfg.FailedOutput {
 			failed.Output = bytes.Join(r.blocks, nil)
 		}

@@ -67,7 +67,7 @@ func TestTimeoutEndsTheGraceOfOutput(t *testing.T) {
 	subreaper(t)
 	both(t, func(t *testing.T, mode watchdog.ForkMode) {
 		c := function(t, mode, "leave")
-		c.OutputGrace, c.Timeout = time.Hour, 500*time.Millisecond
+		c.OutputGrace, c.Timeout = time.Hour, 1500*time.Millisecond
 		x := newExchange("GET /")
 		require.NoError(t, forks(t, c).Do(x))
 		require.Equal(t, "left", x.answer.String())

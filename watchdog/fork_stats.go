@@ -8,6 +8,7 @@ type forkReason uint8
 const (
 	forkExited   forkReason = iota // exit code other than 0
 	forkSignaled                   // ended by a signal that was not ours
+	forkOOM                        // by the kernel, which was out of memory
 	forkTimeout
 	forkCanceled // the request was given up: by its client, a time-out of the pod, a bad body
 	forkOutput   // too much of it
@@ -18,13 +19,16 @@ const (
 )
 
 var forkReasonNames = [forkReasons]string{
-	forkExited: "exited", forkSignaled: "signaled", forkTimeout: "timeout", forkCanceled: "canceled", forkOutput: "output",
+	forkExited: "exited", forkSignaled: "signaled", forkOOM: "oom", forkTimeout: "timeout", forkCanceled: "canceled", forkOutput: "output",
 	forkStart: "start", forkNoRoom: "no_room", forkRefused: "refused",
 }
 
 func reasonOf(err error) forkReason {
 	if failed, ok := errors.AsType[*FailedError](err); ok {
-		if failed.Exit.Signal != 0 {
+		switch {
+		case failed.Memory:
+			return forkOOM
+		case failed.Exit.Signal != 0:
 			return forkSignaled
 		}
 		return forkExited

@@ -52,7 +52,7 @@ func both(t *testing.T, test func(t *testing.T, mode watchdog.ForkMode)) {
 }
 
 // forks runs a Fork until the end of the test and checks that nothing is left of it, and of those before it.
-func forks(t testing.TB, c watchdog.ForkConfig) *watchdog.Fork {
+func forks(t testing.TB, c watchdog.ForkConfig, prepare ...func(*watchdog.Fork)) *watchdog.Fork {
 	t.Helper()
 	if _, again := checked.LoadOrStore(t, true); !again {
 		noLeaks(t)
@@ -60,6 +60,9 @@ func forks(t testing.TB, c watchdog.ForkConfig) *watchdog.Fork {
 	f, err := watchdog.NewFork(c)
 	require.NoError(t, err)
 	f.SetBusy(func() bool { return false })
+	for _, p := range prepare {
+		p(f)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -297,11 +300,8 @@ func TestP4ATimeoutAnswersAtOnceAndKeepsTheSlot(t *testing.T) {
 	subreaper(t)
 	both(t, func(t *testing.T, mode watchdog.ForkMode) {
 		c := function(t, mode, "parent")
-		c.Timeout = 300 * time.Millisecond
+		c.Timeout = time.Second // on a busy machine it has to be up before that
 		c.Grace = 200 * time.Millisecond
-		if c.Launcher != watchdog.Exec {
-			c.Timeout = time.Second // it starts together with the one that waits
-		}
 		f := forks(t, c)
 		began := time.Now()
 		x := newExchange("GET /")

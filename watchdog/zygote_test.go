@@ -77,11 +77,12 @@ func outcomes(t *testing.T, c watchdog.ForkConfig, n int) []outcome {
 		defer mu.Unlock()
 		fmt.Fprintf(&log, "%s %s\n", id, l.Text)
 	}
-	start := forks
+	var f *watchdog.Fork
 	if c.Launcher == watchdog.Zygote {
-		start = forksWarm
+		f = forksWarm(t, c)
+	} else {
+		f = forks(t, c)
 	}
-	f := start(t, c)
 	var all []outcome
 	for range n {
 		mu.Lock()

@@ -106,14 +106,6 @@ func TestTheLogNamesTheRequestThatDiedAndNoOther(t *testing.T) {
 	require.Equal(t, "id-1", p.logs.records("worker died")[1]["request_id"])
 }
 
-func TestW15WhereTheKernelCounts(t *testing.T) {
-	files := workers.OOMFiles("/c", []byte("9:name=systemd:/\n4:cpu,memory:/pod/x\n0::/pod\n"))
-	require.Equal(t, []string{
-		"/c/memory/pod/x/memory.oom_control", "/c/memory/memory.oom_control", "/c/pod/memory.events", "/c/memory.events",
-	}, files)
-	require.Empty(t, workers.OOMFiles("/c", []byte("nonsense\n")))
-}
-
 // W15: what the kernel kills for want of memory is told from other kills.
 func TestW15AWorkerThatMemoryRanOutFor(t *testing.T) {
 	dir := memoryGroup(t)

@@ -7,6 +7,3 @@ func (p *Pool) SetKill(kill func(*watchdog.Process)) { p.end = kill }
 
 // CountOOM sets where the kernel counts. Call it before Run.
 func (p *Pool) CountOOM(files ...string) { p.oomFiles = files }
-
-// OOMFiles is where the kernel's count is looked for.
-var OOMFiles = oomFiles

@@ -26,7 +26,7 @@ type Pool struct {
 	command  command
 	nurses   sync.WaitGroup
 	end      func(*watchdog.Process) // Kill; tests replace it
-	oom      oomCounter              // used under mu
+	oom      watchdog.OOMCounter     // used under mu
 	oomFiles []string                // the first that is there counts for oom
 
 	mu        sync.Mutex
@@ -59,7 +59,7 @@ func New(c Config) *Pool {
 		fatal:    make(chan error, 1),
 		workers:  make(map[*worker]struct{}),
 		end:      (*watchdog.Process).Kill,
-		oomFiles: ownOOMFiles(),
+		oomFiles: watchdog.OOMFiles(),
 	}
 }
 
@@ -75,7 +75,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	defer cancel()
 	err := p.command.prepare(ctx, &p.cfg, p.log)
 	if err == nil {
-		p.oom.begin(p.oomFiles)
+		p.oom.Begin(p.oomFiles)
 		err = p.keep(ctx)
 	}
 	cancel()

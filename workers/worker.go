@@ -132,7 +132,7 @@ func (w *worker) reasonOfDeath() Reason {
 		w.reason = ReasonExited
 		if s := w.proc.Exit().Signal; s != 0 {
 			w.reason = ReasonSignaled
-			if s == syscall.SIGKILL && w.pool.oom.next() {
+			if s == syscall.SIGKILL && w.pool.oom.Next() {
 				w.reason = ReasonOOM
 			}
 		}

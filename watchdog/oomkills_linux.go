@@ -1,0 +1,82 @@
+package watchdog
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// OOMCounter follows how often the kernel killed in our control group because it
+// was out of memory (rule W15). It is for one goroutine at a time.
+type OOMCounter struct {
+	file string // with the kernel's count; empty: there is none
+	last int64
+}
+
+// Begin finds the file, of several, and takes its count as the first.
+func (c *OOMCounter) Begin(files []string) {
+	for _, file := range files {
+		if n, ok := oomKills(file); ok {
+			c.file, c.last = file, n
+			return
+		}
+	}
+}
+
+// OOMFiles lists where the count of our control group may be.
+func OOMFiles() []string {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	return oomFiles("/sys/fs/cgroup", groups)
+}
+
+// oomFiles lists where the count may be, by what /proc/self/cgroup says. Inside a
+// container the path there may be one of outside, and ours the root.
+func oomFiles(root string, groups []byte) (files []string) {
+	for line := range bytes.Lines(groups) {
+		parts := strings.SplitN(string(bytes.TrimSpace(line)), ":", 3)
+		if len(parts) < 3 {
+			continue
+		}
+		controllers, path := parts[1], parts[2]
+		switch {
+		case controllers == "":
+			files = append(files, filepath.Join(root, path, "memory.events"), filepath.Join(root, "memory.events"))
+		case slices.Contains(strings.Split(controllers, ","), "memory"):
+			dir := filepath.Join(root, "memory")
+			files = append(files, filepath.Join(dir, path, "memory.oom_control"), filepath.Join(dir, "memory.oom_control"))
+		}
+	}
+	return files
+}
+
+// Next reports whether it happened since the last time.
+func (c *OOMCounter) Next() bool {
+	n, ok := oomKills(c.file)
+	if !ok {
+		return false
+	}
+	more := n > c.last
+	c.last = n
+	return more
+}
+
+// oomKills reads the count, which both versions of control groups write alike.
+func oomKills(file string) (int64, bool) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false
+	}
+	for line := range bytes.Lines(b) {
+		if v, found := bytes.CutPrefix(line, []byte("oom_kill ")); found {
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
