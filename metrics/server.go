@@ -31,7 +31,17 @@ type Server struct {
 	Ready  func() error          // nil when ready; else its text, one fixed word such as "draining", is the answer
 	Status func() any            // a value for encoding/json; nil: /metrics and Pages are the only paths
 	Pages  map[string]func() any // more documents of that kind, by path
+	// Answer takes the place of all that: it answers requests without a body, by method, path and query. nil: it does not.
+	Answer func(method, path, query string) Answer
 	Log    *slog.Logger
+}
+
+// Answer is one of Server.Answer.
+type Answer struct {
+	Code  int
+	Type  string // of the body; empty if there is none
+	Allow string // the methods that a 405 allows; empty: the field is left out
+	Body  []byte
 }
 
 // Run answers on ln until ctx ends, and returns nil then. It closes ln and all
@@ -77,6 +87,10 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}()
 	setDate(&ctx.Response.Header)
 	ctx.Response.Header.Set("Cache-Control", "no-store")
+	if s.Answer != nil {
+		s.foreign(ctx)
+		return
+	}
 	path := s.page(string(ctx.Path()))
 	switch {
 	case path == nil:
@@ -89,6 +103,23 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	default:
 		path(ctx)
 	}
+}
+
+// foreign answers as Answer says.
+func (s *Server) foreign(ctx *fasthttp.RequestCtx) {
+	if ctx.Request.Header.ContentLength() != 0 && ctx.Request.IsBodyStream() {
+		ctx.SetConnectionClose() // what comes is no request
+	}
+	a := s.Answer(string(ctx.Method()), string(ctx.Path()), string(ctx.QueryArgs().QueryString()))
+	ctx.SetStatusCode(a.Code)
+	if a.Allow != "" {
+		ctx.Response.Header.Set("Allow", a.Allow)
+	}
+	if a.Type == "" {
+		ctx.Response.Header.SetNoDefaultContentType(true)
+	}
+	ctx.SetContentType(a.Type)
+	ctx.SetBody(a.Body)
 }
 
 // setDate adds the Date field. Setters leave it to fasthttp's own clock, which we

@@ -181,3 +181,23 @@ func TestRunReportsAListenerThatBreaks(t *testing.T) {
 	require.NoError(t, ln.Close())
 	require.ErrorIs(t, newServer().Run(t.Context(), ln), net.ErrClosed)
 }
+
+func TestAnswerTakesThePlaceOfAllPages(t *testing.T) {
+	s := newServer()
+	s.Answer = func(method, path, query string) metrics.Answer {
+		if method != "GET" {
+			return metrics.Answer{Code: 405, Allow: "GET"}
+		}
+		return metrics.Answer{Code: 503, Type: "a/b", Body: []byte(path + "?" + query)}
+	}
+	url := start(t, s)
+	res, body := do(t, "GET", url+"/metrics?full=1", nil)
+	require.Equal(t, 503, res.StatusCode)
+	require.Equal(t, "a/b", res.Header.Get("Content-Type"))
+	require.Equal(t, "/metrics?full=1", body)
+	res, body = do(t, "POST", url+"/metrics", nil)
+	require.Equal(t, 405, res.StatusCode)
+	require.Equal(t, "GET", res.Header.Get("Allow"))
+	require.Empty(t, res.Header["Content-Type"])
+	require.Empty(t, body)
+}

@@ -2,8 +2,10 @@ package proxy_test
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -88,6 +90,46 @@ func TestStatusesWithWordsOfTheirOwn(t *testing.T) {
 	require.Empty(t, r.header.Get("Content-Type"))
 }
 
+// The code of what was refused by its bytes stays; the words are the platform's.
+func TestWordsOfTheirOwnForACodeThatStays(t *testing.T) {
+	p := newPod(t, failing(proxy.ErrTimeout), func(s *setup) {
+		s.Statuses = []proxy.Status{{Label: "framing", Text: "No.", Fields: "X-Internal: yes\r\n"}, {Code: 400, Label: "header_size", Text: "Too much."}}
+	})
+	c := p.dial()
+	c.send("GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+	r := c.receive("GET")
+	require.Equal(t, 400, r.code)
+	require.Equal(t, "No.", r.body)
+	require.Equal(t, "yes", r.header.Get("X-Internal"))
+	c = p.dial()
+	c.send("GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 70_000) + "\r\n\r\n")
+	r = c.receive("GET")
+	require.Equal(t, 400, r.code)
+	require.Equal(t, "Too much.", r.body)
+}
+
 func failing(err error) proxy.Backend {
 	return proxy.BackendFunc(func(*proxy.Exchange) error { return err })
+}
+
+func TestWaitedIsTheTimeInLine(t *testing.T) {
+	waits := make(chan time.Duration, 3)
+	f := newFunction(t, "tcp", func(c *fconn) {
+		for {
+			c.answer(c.request().line)
+		}
+	})
+	p := newPod(t, f.backend(), func(s *setup) {
+		s.Queue.Limit, s.Queue.Depth = 1, 1
+		s.Hooks.Ended = func(x *proxy.Exchange, _ proxy.Outcome) { waits <- x.Waited() }
+	})
+	require.Equal(t, 200, p.dial().get("/").code)
+	require.Zero(t, <-waits, "a slot was free")
+	require.True(t, p.queue.TryAcquire(0))
+	c := p.dial()
+	c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	eventually(t, func() bool { return p.queue.Stats().Queued == 1 }, "it waits")
+	p.queue.Release(0)
+	require.Equal(t, 200, c.receive("GET").code)
+	require.Positive(t, <-waits)
 }

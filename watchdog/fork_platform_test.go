@@ -85,3 +85,16 @@ func TestTimeoutLeavesNoGraceOfOutput(t *testing.T) {
 		linger(t, err)
 	})
 }
+
+// What a request brings is an argument of the program, whatever is in it.
+func TestArgumentsOfARequest(t *testing.T) {
+	c := function(t, watchdog.Serializing, "cat")
+	c.Path, c.Args = "/bin/sh", []string{"sh", "-c", `printf '%s|' "$@"`, "script", "fixed"}
+	c.Arguments = func(x watchdog.Exchange) []string { return []string{string(x.Request().Target), "$(id)", ""} }
+	f := forks(t, c)
+	for _, target := range []string{"/a", "/b"} {
+		x := newExchange("GET " + target)
+		require.NoError(t, f.Do(x))
+		require.Equal(t, "fixed|"+target+"|$(id)||", x.answer.String())
+	}
+}

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/platform/nuclio"
@@ -114,8 +115,7 @@ func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 		}
 		return all
 	}
-	ready := func() bool { return p.ready() == nil }
-	p.platform.opened = func() error { return ports.open(ctx, s, ready) }
+	p.platform.opened = func() error { return ports.open(ctx, p, s) }
 	p.platform.ending = clocks.stop
 	p.platform.keepers = append(p.platform.keepers, ports.run)
 	err = functionStarted(p.run(ctx), log)
@@ -185,17 +185,18 @@ func nuclioFront(s *nuclio.Settings, src *nuclio.Source, inv *invocation) *front
 
 // nuclioPorts are those of health check and web admin.
 type nuclioPorts struct {
-	servers   []*http.Server
+	servers   []*metrics.Server
 	listeners []net.Listener
 }
 
-func (n *nuclioPorts) open(ctx context.Context, s *nuclio.Settings, ready func() bool) error {
+func (n *nuclioPorts) open(ctx context.Context, p *pod, s *nuclio.Settings) error {
+	ready := func() bool { return p.ready() == nil }
 	for _, port := range []struct {
 		address, setting string
-		handler          http.Handler
+		answer           func(method, path, query string) metrics.Answer
 	}{
-		{s.HealthCheck, "healthCheck.listenAddress", &nuclio.Health{Ready: ready}},
-		{s.WebAdmin, "webAdmin.listenAddress", &nuclio.Admin{Settings: s}},
+		{s.HealthCheck, "healthCheck.listenAddress", nuclio.Health(ready)},
+		{s.WebAdmin, "webAdmin.listenAddress", s.Admin},
 	} {
 		if port.address == "" {
 			continue
@@ -208,29 +209,16 @@ func (n *nuclioPorts) open(ctx context.Context, s *nuclio.Settings, ready func()
 			return err
 		}
 		n.listeners = append(n.listeners, l)
-		n.servers = append(n.servers, &http.Server{
-			Handler: http.MaxBytesHandler(port.handler, 1<<10), ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second,
-			IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-		})
+		n.servers = append(n.servers, &metrics.Server{Set: p.metrics, Log: p.log, Answer: port.answer})
 	}
 	return nil
 }
 
 // run answers until ctx ends.
 func (n *nuclioPorts) run(ctx context.Context) error {
-	done := make(chan error, len(n.servers))
+	var g errgroup.Group
 	for i, server := range n.servers {
-		go func() { done <- server.Serve(n.listeners[i]) }()
+		g.Go(func() error { return server.Run(ctx, n.listeners[i]) })
 	}
-	<-ctx.Done()
-	var errs []error
-	for _, server := range n.servers {
-		errs = append(errs, server.Close())
-	}
-	for range n.servers {
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return g.Wait()
 }

@@ -3,80 +3,65 @@ package nuclio
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/fnpod/fnpod/metrics"
 )
 
-// Health answers at the port of the health check.
-type Health struct {
-	Ready func() bool
-}
+const jsonType = "application/json; charset=utf-8"
 
-// ServeHTTP implements http.Handler.
-func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	facts := map[string]string{}
-	code := http.StatusOK
-	switch r.URL.Path {
-	case "/live":
-	case "/ready":
-		facts["processor_readiness"] = "OK"
-		if !h.Ready() {
-			facts["processor_readiness"] = "Processor not ready yet"
-			code = http.StatusServiceUnavailable
+// Health answers at the port of the health check. It implements metrics.Server.Answer.
+func Health(ready func() bool) func(method, path, query string) metrics.Answer {
+	return func(method, path, query string) metrics.Answer {
+		facts := map[string]string{"processor_liveness": "OK"}
+		code := http.StatusOK
+		switch path {
+		case "/live":
+		case "/ready":
+			facts["processor_readiness"] = "OK"
+			if !ready() {
+				facts["processor_readiness"] = "Processor not ready yet"
+				code = http.StatusServiceUnavailable
+			}
+		default:
+			return metrics.Answer{Code: http.StatusNotFound, Type: plainText, Body: []byte("404 page not found\n")}
 		}
-	default:
-		http.NotFound(w, r)
-		return
+		if method != http.MethodGet {
+			return metrics.Answer{Code: http.StatusMethodNotAllowed, Type: plainText, Body: []byte("method not allowed\n")}
+		}
+		if !slices.Contains(strings.Split(query, "&"), "full=1") {
+			clear(facts)
+		}
+		return metrics.Answer{Code: code, Type: jsonType, Body: document(facts)}
 	}
-	if r.Method != http.MethodGet {
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-		return
-	}
-	facts["processor_liveness"] = "OK"
-	if r.URL.Query().Get("full") != "1" {
-		clear(facts)
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(code)
-	writeJSON(w, facts)
 }
 
-// Admin answers at the port of the web admin: what the triggers are. It tells nothing of the environment.
-type Admin struct {
-	Settings *Settings
-}
-
-// ServeHTTP implements http.Handler.
-func (a *Admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, ok := strings.CutPrefix(r.URL.Path, "/triggers")
+// Admin answers at the port of the web admin: what the triggers are. It tells nothing of the environment. It implements
+// metrics.Server.Answer.
+func (s *Settings) Admin(method, path, _ string) metrics.Answer {
+	name, ok := strings.CutPrefix(path, "/triggers")
 	name = strings.Trim(name, "/")
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
-	if _, ok := strings.CutSuffix(name, "/stats"); ok {
-		w.Header().Set("Content-Type", plainText)
-		_, _ = w.Write([]byte(`{"stats":"example"}`)) // the client's trouble
-		return
+	switch {
+	case !ok:
+		return metrics.Answer{Code: http.StatusNotFound, Type: plainText, Body: []byte("404 page not found\n")}
+	case method != http.MethodGet:
+		return metrics.Answer{Code: http.StatusMethodNotAllowed, Allow: http.MethodGet}
+	case strings.HasSuffix(name, "/stats"):
+		return metrics.Answer{Code: http.StatusOK, Type: plainText, Body: []byte(`{"stats":"example"}`)}
 	}
 	all := map[string]any{}
-	for i := range a.Settings.Triggers {
-		src := &a.Settings.Triggers[i]
+	for i := range s.Triggers {
+		src := &s.Triggers[i]
 		all[src.Name] = src.document()
 	}
 	var shown any = all
 	if name != "" {
 		if shown, ok = all[name]; !ok {
-			w.WriteHeader(http.StatusNotFound)
-			return
+			return metrics.Answer{Code: http.StatusNotFound}
 		}
 	}
-	w.Header().Set("Content-Type", "application/json")
-	writeJSON(w, shown)
+	return metrics.Answer{Code: http.StatusOK, Type: "application/json", Body: document(shown)}
 }
 
 // document is the trigger as it is configured.
@@ -88,10 +73,11 @@ func (src *Source) document() map[string]any {
 	}
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
+// document is v as JSON.
+func document(v any) []byte {
 	b, err := json.Marshal(v)
-	if err != nil {
-		b = []byte("{}")
+	if err != nil { // a number of YAML that JSON has not
+		return []byte("{}")
 	}
-	_, _ = w.Write(b) // the client's trouble
+	return b
 }
