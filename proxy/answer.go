@@ -13,6 +13,7 @@ const unknownLength = -1
 // answer is what has been decided and written of an answer.
 type answer struct {
 	out       []byte // assembled and not yet written
+	small     []byte // what out was before it grew
 	status    int
 	length    int64 // of the body; unknownLength if it is not known
 	written   int64 // body bytes taken, whether or not the client gets them
@@ -32,7 +33,15 @@ type answer struct {
 }
 
 func (a *answer) reset() {
-	*a = answer{out: a.out[:0], trailers: a.trailers[:0]}
+	*a = answer{out: a.out[:0], small: a.small, trailers: a.trailers[:0]}
+}
+
+// grow returns dst, which is out, with room for n bytes in all.
+func (a *answer) grow(dst []byte, n int) []byte {
+	if a.small == nil && cap(dst) <= keepMax {
+		a.small = dst[:0]
+	}
+	return append(takeBuffer(n)[:0], dst...)
 }
 
 // Respond starts the final answer. length is the size of the body in bytes, or
@@ -192,7 +201,7 @@ func (x *Exchange) writeFramed(p []byte) error {
 	if a.chunked {
 		a.out = http1.AppendChunkHeader(a.out, len(p))
 	}
-	if len(p) > keepMax-64 { // too large to copy
+	if len(p) > keepMax-64 || len(p) >= copyMax && len(a.out) == 0 { // not worth a copy, or nothing to go with it
 		if err := x.flush(); err != nil {
 			return err
 		}

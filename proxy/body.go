@@ -115,8 +115,11 @@ func (x *Exchange) smallBody() bodyStep {
 // growIn makes room for n bytes. The parsed head points into the old buffer,
 // which therefore stays as it is.
 func (x *Exchange) growIn(n int) {
-	bigger := make([]byte, n)
+	bigger := takeBuffer(n)
 	copy(bigger, x.in[:x.used])
+	if x.small == nil && len(x.in) <= keepMax {
+		x.small = x.in
+	}
 	x.in = bigger
 }
 

@@ -13,6 +13,7 @@ const (
 	inSize  = 8 << 10  // grows to the largest head and to bodies read before queueing
 	upSize  = 16 << 10 // pieces of a streamed answer
 	keepMax = 32 << 10 // larger buffers are not kept for the next request
+	copyMax = 4 << 10  // larger pieces of an answer are not copied if they go alone
 )
 
 // Exchange is one request and its answer, as a Backend sees them. It is used by
@@ -23,6 +24,7 @@ type Exchange struct {
 	req   http1.Request
 	id    []byte
 	in    []byte // what was read from the client: head, then what followed
+	small []byte // what in was before it grew
 	used  int    // bytes of in that are filled
 	head  int    // bytes of in that are the head; 0 before it is parsed
 	taken int    // bytes of in that belong to this request, body included
@@ -45,9 +47,11 @@ type Exchange struct {
 	tunnel       *tunnel // that became of the request
 }
 
-var exchanges = sync.Pool{New: func() any {
-	return &Exchange{deadline: never, in: make([]byte, inSize), answer: answer{out: make([]byte, 0, inSize)}}
-}}
+var exchanges = sync.Pool{New: func() any { return newExchange(make([]byte, inSize), make([]byte, 0, inSize)) }}
+
+func newExchange(in, out []byte) *Exchange {
+	return &Exchange{deadline: never, in: in, answer: answer{out: out}}
+}
 
 func takeExchange(c *link) *Exchange {
 	x := exchanges.Get().(*Exchange)
@@ -62,16 +66,29 @@ func (x *Exchange) release() {
 	}
 	x.reset()
 	x.c, x.used, x.body.surplus = nil, 0, nil
+	x.shrink()
+	exchanges.Put(x)
+}
+
+// shrink goes back to the buffers that were there before they grew.
+func (x *Exchange) shrink() {
 	if len(x.in) > keepMax {
-		x.in = make([]byte, inSize)
+		giveBuffer(x.in)
+		x.in, x.small = x.small, nil
+		if x.in == nil {
+			x.in = make([]byte, inSize)
+		}
 	}
-	if cap(x.answer.out) > keepMax {
-		x.answer.out = make([]byte, 0, inSize)
+	if out := x.answer.out; cap(out) > keepMax {
+		giveBuffer(out)
+		x.answer.out, x.answer.small = x.answer.small, nil
+		if x.answer.out == nil {
+			x.answer.out = make([]byte, 0, inSize)
+		}
 	}
 	if len(x.up) > keepMax {
 		x.up = nil
 	}
-	exchanges.Put(x)
 }
 
 // next prepares x for the next request on its connection. What came behind the

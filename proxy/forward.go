@@ -174,6 +174,9 @@ func appendValues(dst []byte, fields []http1.Field, k http1.Kind) []byte {
 func (x *Exchange) appendBody(dst []byte) []byte {
 	whole := x.body.whole
 	trailers := x.Trailers()
+	if need := len(dst) + len(whole); need > cap(dst) {
+		dst = x.answer.grow(dst, need)
+	}
 	if len(trailers) == 0 {
 		return append(dst, whole...)
 	}

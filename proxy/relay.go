@@ -32,17 +32,30 @@ func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err er
 		}
 		left -= moved
 	}
-	for left > 0 {
-		n, err := u.nc.Read(x.up[:min(int64(len(x.up)), left)])
-		if err != nil {
-			return nil, cutBy(err)
-		}
-		left -= int64(n)
-		if _, err := x.Write(x.up[:n]); err != nil {
-			return nil, err
-		}
+	if err := x.relayPieces(u, left); err != nil {
+		return nil, err
 	}
 	return surplus, x.Finish()
+}
+
+// relayPieces passes on the next left bytes, in larger pieces as soon as one was full.
+func (x *Exchange) relayPieces(u *upstream, left int64) error {
+	p := piece{buf: x.up}
+	defer p.release()
+	for left > 0 {
+		n, err := u.nc.Read(p.buf[:min(int64(len(p.buf)), left)])
+		if err != nil {
+			return cutBy(err)
+		}
+		left -= int64(n)
+		if _, err := x.Write(p.buf[:n]); err != nil {
+			return err
+		}
+		if n == len(p.buf) {
+			p.grow()
+		}
+	}
+	return nil
 }
 
 // sniffs reports whether the head must wait for the first bytes of the body.

@@ -110,10 +110,10 @@ func (x *Exchange) lend() {
 		tunnelBuffers.Put((*[upSize]byte)(x.up))
 	}
 	if len(x.in) <= keepMax && cap(x.answer.out) <= keepMax {
-		exchanges.Put(&Exchange{in: x.in, answer: answer{out: x.answer.out[:0]}})
+		exchanges.Put(newExchange(x.in, x.answer.out[:0]))
 	}
 	x.req, x.resp = x.keptRequest(), http1.Response{}
-	x.in, x.up, x.answer.out = nil, nil, nil
+	x.in, x.small, x.up, x.answer.out, x.answer.small = nil, nil, nil, nil, nil
 	x.head, x.used, x.taken = 0, 0, 0
 }
 

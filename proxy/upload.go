@@ -122,10 +122,14 @@ func (p *upload) run() {
 func (p *upload) send() error {
 	x := p.x
 	x.extendAnswerTime(never / 2)
-	buf := make([]byte, keepMax+chunkRoom+2)
+	small := tunnelBuffers.Get().(*[upSize]byte)
+	defer tunnelBuffers.Put(small)
+	room := piece{buf: small[:]}
+	defer room.release()
 	chunked := x.body.chunked
 	for {
-		n, err := x.ReadBody(buf[chunkRoom : chunkRoom+keepMax])
+		buf := room.buf[:len(room.buf)-chunkEnd]
+		n, err := x.ReadBody(buf[chunkRoom:])
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -135,7 +139,7 @@ func (p *upload) send() error {
 		if err := p.limitStall(); err != nil {
 			return err
 		}
-		if _, err := p.u.nc.Write(frame(buf, n, chunked)); err != nil {
+		if _, err := p.u.nc.Write(frame(room.buf, n, chunked)); err != nil {
 			return err
 		}
 		if !chunked && x.body.left >= spliceFrom {
@@ -143,11 +147,14 @@ func (p *upload) send() error {
 				return err
 			}
 		}
+		if chunkRoom+n == len(buf) {
+			room.grow()
+		}
 	}
 	if !chunked {
 		return nil
 	}
-	_, err := p.u.nc.Write(appendLastChunk(buf[:0], x.Trailers()))
+	_, err := p.u.nc.Write(appendLastChunk(room.buf[:0], x.Trailers()))
 	return err
 }
 
@@ -179,8 +186,8 @@ func frame(buf []byte, n int, chunked bool) []byte {
 	return buf[start : chunkRoom+n+2]
 }
 
-// chunkRoom is what the size line of a chunk may take.
-const chunkRoom = 16
+// chunkRoom is what the size line of a chunk may take, chunkEnd what follows it.
+const chunkRoom, chunkEnd = 16, 2
 
 // splice moves most of the rest of the body inside the kernel. The end of it goes through a buffer, so that the function
 // cannot have all before it is known here that the client has sent all. A client that
