@@ -173,6 +173,7 @@ func TestStartFailures(t *testing.T) {
 		{"exception at import", file("import.py", "import nonexistent_module\n"), "nonexistent_module"},
 		{"exception in init", file("init.py", "def init():\n    raise OSError('no disk')\ndef handle(req):\n    return ''\n"), "no disk"},
 		{"node syntax error", file("syntax.js", "module.exports = (req => \n"), "SyntaxError"},
+		{"a program that speaks nothing", "/bin/true", "exit status 0 before the function was ready; a program that is served has to speak the worker protocol"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := begin(t, nil, "serve", test.file, "--workers-min", "4", "--workers-max", "4")

@@ -152,5 +152,9 @@ func (w *worker) unready() *InitError {
 			Message: fmt.Sprintf("not ready within %v (workers-start-timeout)", w.pool.cfg.StartTimeout),
 		}
 	}
-	return &InitError{Type: "Exited", Message: fmt.Sprintf("%v before the function was ready", w.proc.Exit())}
+	hint := ""
+	if w.pool.cfg.Handler.Language() == program.name {
+		hint = "; a program that is served has to speak the worker protocol, others are for fnpod run"
+	}
+	return &InitError{Type: "Exited", Message: fmt.Sprintf("%v before the function was ready%s", w.proc.Exit(), hint)}
 }
