@@ -112,11 +112,26 @@ func (w *warm) ready() error {
 	if n := len(tasks) - own; n > 0 {
 		return fmt.Errorf("%w: its imports started threads: %d", errUnfit, n)
 	}
+	if n := sockets(w.proc.pid); n > 0 {
+		return fmt.Errorf("%w: its imports opened connections, which all its children would share: %d", errUnfit, n)
+	}
 	rss, err := RSS(w.proc.pid)
 	if err == nil && rss > zygoteMostRSS {
 		err = fmt.Errorf("%w: %d MiB of memory after its imports", errUnfit, rss>>20)
 	}
 	return err
+}
+
+// sockets counts the sockets of a zygote besides the one for commands; 0 if that cannot be seen.
+func sockets(pid int) (n int) {
+	names, _ := os.ReadDir(procPath(pid, "fd")) // empty with an error
+	for _, name := range names {
+		to, err := os.Readlink(procPath(pid, "fd/"+name.Name()))
+		if fd, _ := strconv.Atoi(name.Name()); err == nil && fd > 3 && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 // socketPair makes a connection that keeps messages apart.

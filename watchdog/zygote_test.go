@@ -139,6 +139,8 @@ var same = map[string]map[string]string{
 		"fork end":    "import os\np = os.fork()\nif p: os.waitpid(p, 0)\nprint('both', bool(p))",
 		"stdin gone":  `import sys; sys.stdin.close(); print('x')`,
 		"stdout gone": `import sys; print('x'); sys.stdout.close()`,
+		"stdout shut": `import os; print('x'); os.close(1)`,
+		"sigchld":     "import ignore\nprint('x')",
 		"stderr":      `import sys; print('log', file=sys.stderr); print('no newline', end='', file=sys.stderr)`,
 		"input":       "print(input())\nprint(input())\ntry: input()\nexcept EOFError: print('end')",
 		"files":       `import os; print(sorted(os.listdir('/proc/self/fd'))[:3], os.getpgrp() == os.getpid(), os.isatty(0), os.isatty(1))`,
@@ -196,7 +198,7 @@ func TestZygoteRunsScriptsAsExecDoes(t *testing.T) {
 	for language, scripts := range same {
 		name := map[string]string{"python": "index.py", "ruby": "index.rb", "perl": "index.pl"}[language]
 		files := map[string]string{
-			"helper.py": "values = []\nn = 0\ndef count():\n    global n\n    n += 1\n    return n\n", "package/__init__.py": "", "package/inner.py": "name = __name__\n",
+			"helper.py": "values = []\nn = 0\ndef count():\n    global n\n    n += 1\n    return n\n", "ignore.py": "import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n", "package/__init__.py": "", "package/inner.py": "name = __name__\n",
 			"helper.rb": "def name_of_helper = 'helper'\n",
 		}
 		for what, text := range scripts {
@@ -390,6 +392,7 @@ func TestZygoteThatIsNotFit(t *testing.T) {
 	subreaper(t)
 	for text, reason := range map[string]string{
 		"import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()": "started threads: 1",
+		"import socket\nleft = socket.socket()": "opened connections, which all its children would share: 1",
 		"large = bytearray(250 << 20)": "MiB of memory",
 	} {
 		said := &records{}

@@ -128,12 +128,15 @@ def end(module, pid, status, result, interrupted):
         result = 1
     if 'threading' in sys.modules:
         sys.modules['threading']._shutdown()
-    atexit._run_exitfuncs()
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass  # it has been printed
     bad = flush(sys.stdout)
     flush(sys.stderr)
     module.__dict__.clear()  # files that it has not closed are flushed
     gc.collect()
-    if flush(sys.stdout) or bad:
+    if bad or flush(sys.stdout):
         result = result or 120
     flush(sys.stderr)
     if interrupted:
@@ -157,16 +160,17 @@ def flush(stream):
             stream.flush()
     except BaseException as error:
         if stream is not sys.stderr:
-            sys.unraisablehook(type('', (), {
-                'exc_type': type(error), 'exc_value': error, 'exc_traceback': None, 'err_msg': None, 'object': stream,
-            }))
+            print('Exception ignored in: %r\n%s: %s' % (stream, type(error).__name__, error), file=sys.stderr)
         return True
     return False
 
 
 def how(pid):
     """How a child ended, which stays a zombie."""
-    info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    try:
+        info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+    except OSError:  # an import ignores SIGCHLD
+        info = None
     if info is None:
         return b'?'
     return b'%s %d' % (b'exit' if info.si_code == os.CLD_EXITED else b'signal', info.si_status)
@@ -179,7 +183,11 @@ def main():
     _, wanted, _, _, kind, script, *arguments = sys.argv
     threads = len(os.listdir('/proc/self/task'))
     sys.argv[:] = [script if kind == 'file' else '-c'] + arguments
-    code, names = prepare(wanted, kind, script)
+    try:
+        code, names = prepare(wanted, kind, script)
+    except (OSError, SyntaxError) as error:  # each request's process will say it, too
+        sys.excepthook(type(error), error.with_traceback(None), None)
+        sys.exit(1)
     place = place_of_mark()
     os.close(4)
     gc.collect()
@@ -209,7 +217,10 @@ def main():
         elif word == b'how':
             control.send(how(int(text)))
         elif word == b'end':
-            os.waitpid(int(text), 0)
+            try:
+                os.waitpid(int(text), 0)
+            except OSError:
+                pass
         else:
             os._exit(0)  # fnpod has ended
 

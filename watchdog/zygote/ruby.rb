@@ -85,7 +85,11 @@ loop do
   when 'how'
     control.send(ended.call(text.to_i), 0)
   when 'end'
-    Process.wait(text.to_i)
+    begin
+      Process.wait(text.to_i)
+    rescue SystemCallError # what it loaded ignores SIGCHLD
+      nil
+    end
   else
     exit!(0) # fnpod has ended
   end
