@@ -11,11 +11,12 @@ import (
 type answer struct {
 	c      *call
 	header http.Header // the handler's
-	final  http.Header // as it was when WriteHeader was called; nil before
-	status int
-	held   []byte // written and not sent
-	begun  bool   // the head was sent
-	err    error  // why nothing is sent any more
+	status int         // 0: WriteHeader was not called
+	head   []byte      // the header as pairs, as it was then
+	typed  bool        // the content type is there, or not wanted
+	held   []byte      // written and not sent
+	begun  bool        // the head was sent
+	err    error       // why nothing is sent any more
 }
 
 // Header implements http.ResponseWriter.
@@ -26,14 +27,15 @@ func (a *answer) WriteHeader(status int) {
 	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status))
 	}
-	if a.final == nil && status >= http.StatusOK {
-		a.status, a.final = status, a.header.Clone()
+	if a.status == 0 && status >= http.StatusOK {
+		a.status = status
+		a.note()
 	}
 }
 
 // Write implements http.ResponseWriter. It waits while the client takes nothing, and fails when nobody wants the answer.
 func (a *answer) Write(p []byte) (int, error) {
-	if a.final == nil {
+	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
 	if a.err != nil {
@@ -74,7 +76,7 @@ func (a *answer) hold(p []byte) bool {
 
 // Flush implements http.Flusher: what there is goes to the client now.
 func (a *answer) Flush() {
-	if a.final == nil {
+	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
 	if a.err != nil || a.begun {
@@ -107,7 +109,7 @@ func (a *answer) stream(p []byte) {
 
 // finish ends the answer; an error tells that there is none.
 func (a *answer) finish() error {
-	if a.final == nil {
+	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
 	if a.err == nil {
@@ -135,14 +137,6 @@ func (a *answer) finish() error {
 	return nil
 }
 
-// sniff finds a content type as net/http does, if the handler has given none.
-func (a *answer) sniff() {
-	_, typed := a.final["Content-Type"]
-	if !typed && len(a.held) > 0 && a.final.Get("Content-Encoding") == "" {
-		a.final["Content-Type"] = []string{http.DetectContentType(a.held)}
-	}
-}
-
 // clean makes of a value one that is legal, as net/http does.
 var clean = strings.NewReplacer("\r", " ", "\n", " ", "\x00", " ")
 
@@ -153,24 +147,35 @@ func illegal(r rune) bool {
 
 var errHead = fmt.Errorf("the handler has set more than %d bytes of headers", mostMeta)
 
-// meta is the head as pairs. What has no legal name is left out.
-func (a *answer) meta() ([]byte, error) {
-	a.sniff()
-	var b []byte
-	for name, values := range a.final {
+// note keeps the header as pairs: what the handler does to it later is for nobody. What has no legal name is left out.
+func (a *answer) note() {
+	_, a.typed = a.header["Content-Type"]
+	a.typed = a.typed || a.header.Get("Content-Encoding") != ""
+	for name, values := range a.header {
 		if name == "" || strings.ContainsFunc(name, illegal) {
 			continue
 		}
 		name = strings.ToLower(name)
 		for _, v := range values {
-			if len(b) > 0 {
-				b = append(b, 0)
-			}
-			b = append(append(append(b, name...), 0), clean.Replace(v)...)
+			a.add(name, clean.Replace(v))
 		}
 	}
-	if len(b) > mostMeta {
+}
+
+func (a *answer) add(name, value string) {
+	if len(a.head) > 0 {
+		a.head = append(a.head, 0)
+	}
+	a.head = append(append(append(a.head, name...), 0), value...)
+}
+
+// meta is the head as it is sent: with a content type as net/http finds it, if the handler has given none.
+func (a *answer) meta() ([]byte, error) {
+	if !a.typed && len(a.held) > 0 {
+		a.add("content-type", http.DetectContentType(a.held))
+	}
+	if len(a.head) > mostMeta {
 		return nil, errHead
 	}
-	return b, nil
+	return a.head, nil
 }

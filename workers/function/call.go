@@ -103,7 +103,12 @@ func (c *call) request(meta string, body io.ReadCloser, length int64) (*http.Req
 		r.RemoteAddr = "[" + fields[4] + "]:0"
 	}
 	for i := positional; i < len(fields); i += 2 {
-		r.Header.Add(fields[i], fields[i+1])
+		name := http.CanonicalHeaderKey(fields[i])
+		if before := r.Header[name]; before != nil {
+			r.Header[name] = append(before, fields[i+1])
+			continue
+		}
+		r.Header[name] = fields[i+1 : i+2 : i+2] // no allocation for the one value that most have
 	}
 	if length < 0 {
 		if n, err := strconv.ParseInt(r.Header.Get("Content-Length"), 10, 64); err == nil {
@@ -116,7 +121,11 @@ func (c *call) request(meta string, body io.ReadCloser, length int64) (*http.Req
 	}
 	ctx, end := context.WithCancelCause(context.Background())
 	c.end = end
-	if left, err := strconv.Atoi(fields[5]); err == nil {
+	if fields[5] != "" {
+		left, err := strconv.Atoi(fields[5])
+		if err != nil {
+			return nil, fmt.Errorf("%w: deadline %q", errProtocol, fields[5])
+		}
 		var stop context.CancelFunc
 		ctx, stop = context.WithTimeout(ctx, time.Duration(left)*time.Millisecond)
 		c.end = func(cause error) { end(cause); stop() }

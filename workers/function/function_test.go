@@ -57,9 +57,7 @@ func serve(t *testing.T, concurrency int, h http.HandlerFunc) *parent {
 	return p
 }
 
-func (p *parent) send(frames ...frame) {
-	p.t.Helper()
-	var b []byte
+func encode(frames ...frame) (b []byte) {
 	for _, f := range frames {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(f.meta)))
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(f.body)))
@@ -67,7 +65,12 @@ func (p *parent) send(frames ...frame) {
 		b = binary.LittleEndian.AppendUint32(b, f.id)
 		b = append(append(b, f.meta...), f.body...)
 	}
-	_, err := p.in.Write(b)
+	return b
+}
+
+func (p *parent) send(frames ...frame) {
+	p.t.Helper()
+	_, err := p.in.Write(encode(frames...))
 	require.NoError(p.t, err)
 }
 
