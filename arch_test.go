@@ -53,7 +53,7 @@ var direct = map[string]struct {
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
 	"github.com/golang-jwt/jwt/v5":            {"tokens of OpenFaaS: signatures and claims", []string{"platform"}},
 	"go.yaml.in/yaml/v3":                      {"Nuclio's files of settings", []string{"platform/nuclio"}},
-	"github.com/valyala/fasthttp":             {"admin server, URIs and arguments; the oracle and the load in tests", []string{"metrics", "platform", "cmd/fnpod-bench"}},
+	"github.com/valyala/fasthttp":             {"URIs and arguments as Nuclio reads them; the oracle of tests, the function of benchmarks", []string{"platform", "cmd/fnpod-bench"}},
 	"go.uber.org/automaxprocs":                {"processors by CPU quota, at least 1", []string{"cmd/fnpod"}},
 	"golang.org/x/net":                        {"tests alone: frames of HTTP/2", nil},
 	"google.golang.org/grpc":                  {"tests alone: clients and functions of gRPC", nil},

@@ -1,19 +1,19 @@
 package metrics
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
-	"github.com/valyala/fasthttp"
 )
 
 const adminTimeout = 5 * time.Second
@@ -50,88 +50,73 @@ type Answer struct {
 // at once, each for at most 5 seconds per request and 5 seconds between two; a ninth
 // takes the place of one that is idle, or waits until one ends.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	h := &fasthttp.Server{
-		Handler:                      s.serve,
-		ErrorHandler:                 refuse,
-		ExpectHandler:                expect,
-		ReadTimeout:                  adminTimeout,
-		WriteTimeout:                 adminTimeout,
-		IdleTimeout:                  adminTimeout,
-		ReadBufferSize:               16 << 10, // the largest head
-		StreamRequestBody:            true,     // so that a body is refused before it is read
-		DisablePreParseMultipartForm: true,
-		NoDefaultServerHeader:        true,
-		NoDefaultDate:                true, // fasthttp's own clock is a goroutine that never ends
-		SecureErrorLogMessage:        true,
-		Logger:                       silent{},
-	}
 	l := newListener(ln, s.Log)
-	h.ConnState = func(c net.Conn, state fasthttp.ConnState) { l.setIdle(c, state == fasthttp.StateIdle) }
-	return l.run(ctx, func(c net.Conn) {
-		defer func() {
-			if p := recover(); p != nil {
-				s.caught(p)
+	handed := newHandOff(ln.Addr())
+	h := &http.Server{
+		Handler:        http.HandlerFunc(s.serve),
+		ReadTimeout:    adminTimeout,
+		WriteTimeout:   adminTimeout,
+		IdleTimeout:    adminTimeout,
+		MaxHeaderBytes: 12 << 10,                   // net/http adds 4 KB
+		ErrorLog:       log.New(io.Discard, "", 0), // it is about clients, not about us
+		ConnState: func(c net.Conn, state http.ConnState) {
+			l.setIdle(c, state == http.StateIdle)
+			if state == http.StateClosed {
+				handed.ended(c)
 			}
-		}()
-		_ = h.ServeConn(c) // the client's trouble; there is nobody to tell
-	})
+		},
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = h.Serve(handed) }) // it ends when handed is closed, and with no other error
+	err := l.run(ctx, handed.serve)
+	_ = handed.Close() // never fails
+	serving.Wait()
+	return err
 }
 
 // serve answers one request.
-func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.caught(p)
-			answer(ctx, http.StatusInternalServerError, "internal error")
+			answer(w, http.StatusInternalServerError, "internal error")
 		}
 	}()
-	setDate(&ctx.Response.Header)
-	ctx.Response.Header.Set("Cache-Control", "no-store")
+	w.Header().Set("Cache-Control", "no-store")
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // what comes is no request
+	}
 	if s.Answer != nil {
-		s.foreign(ctx)
+		s.foreign(w, r)
 		return
 	}
-	path := s.page(string(ctx.Path()))
+	path := s.page(r.URL.Path)
 	switch {
+	case r.Header.Get("Expect") != "":
+		answer(w, http.StatusExpectationFailed, "no request bodies here")
 	case path == nil:
-		answer(ctx, http.StatusNotFound, "not found")
-	case !ctx.IsGet() && !ctx.IsHead():
-		ctx.Response.Header.Set("Allow", "GET, HEAD")
-		answer(ctx, http.StatusMethodNotAllowed, "method not allowed")
-	case ctx.Request.Header.ContentLength() != 0 && ctx.Request.IsBodyStream():
-		answer(ctx, http.StatusRequestEntityTooLarge, "no request bodies here")
+		answer(w, http.StatusNotFound, "not found")
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		answer(w, http.StatusMethodNotAllowed, "method not allowed")
+	case r.ContentLength != 0:
+		answer(w, http.StatusRequestEntityTooLarge, "no request bodies here")
 	default:
-		path(ctx)
+		path(w, r)
 	}
 }
 
 // foreign answers as Answer says.
-func (s *Server) foreign(ctx *fasthttp.RequestCtx) {
-	if ctx.Request.Header.ContentLength() != 0 && ctx.Request.IsBodyStream() {
-		ctx.SetConnectionClose() // what comes is no request
-	}
-	a := s.Answer(string(ctx.Method()), string(ctx.Path()), string(ctx.QueryArgs().QueryString()))
-	ctx.SetStatusCode(a.Code)
+func (s *Server) foreign(w http.ResponseWriter, r *http.Request) {
+	a := s.Answer(r.Method, r.URL.Path, r.URL.RawQuery)
 	if a.Allow != "" {
-		ctx.Response.Header.Set("Allow", a.Allow)
+		w.Header().Set("Allow", a.Allow)
 	}
-	if a.Type == "" {
-		ctx.Response.Header.SetNoDefaultContentType(true)
-	}
-	ctx.SetContentType(a.Type)
-	ctx.SetBody(a.Body)
-}
-
-// setDate adds the Date field. Setters leave it to fasthttp's own clock, which we
-// do not want to run, so it comes in the way it does in a client: by reading.
-func setDate(h *fasthttp.ResponseHeader) {
-	head := "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n\r\n"
-	_ = h.Read(bufio.NewReader(strings.NewReader(head))) // it is well formed
-	h.SetStatusMessage(nil)                              // the code's own instead of the OK that was read
+	write(w, a.Code, a.Type, a.Body)
 }
 
 // page returns what answers a path, nil if nothing does.
-func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
+func (s *Server) page(path string) http.HandlerFunc {
 	switch {
 	case path == "/metrics":
 		return s.metrics
@@ -144,19 +129,20 @@ func (s *Server) page(path string) func(*fasthttp.RequestCtx) {
 		return s.status
 	}
 	if document := s.Pages[path]; document != nil {
-		return func(ctx *fasthttp.RequestCtx) { s.document(ctx, document()) }
+		return func(w http.ResponseWriter, r *http.Request) { s.document(w, r, document()) }
 	}
 	return nil
 }
 
-func (s *Server) metrics(ctx *fasthttp.RequestCtx) {
-	format := expfmt.NegotiateAccept(http.Header{"Accept": {string(ctx.Request.Header.Peek("Accept"))}},
-		expfmt.DefaultOpenMetricsAcceptedFormats()...)
-	ctx.SetContentType(string(format))
-	if err := s.Set.write(ctx, format); err != nil {
-		s.Log.ErrorContext(ctx, "metrics cannot be read", "err", err)
-		answer(ctx, http.StatusInternalServerError, "metrics cannot be read")
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	var text bytes.Buffer
+	if err := s.Set.write(&text, format); err != nil {
+		s.Log.ErrorContext(r.Context(), "metrics cannot be read", "err", err)
+		answer(w, http.StatusInternalServerError, "metrics cannot be read")
+		return
 	}
+	write(w, http.StatusOK, string(format), text.Bytes())
 }
 
 // write renders all series.
@@ -177,64 +163,50 @@ func (s *Set) write(w io.Writer, format expfmt.Format) error {
 	return nil
 }
 
-func healthy(ctx *fasthttp.RequestCtx) { answer(ctx, http.StatusOK, "ok") }
+func healthy(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }
 
-func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
+func (s *Server) readiness(w http.ResponseWriter, _ *http.Request) {
 	if err := s.Ready(); err != nil {
-		answer(ctx, http.StatusServiceUnavailable, err.Error())
+		answer(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	answer(ctx, http.StatusOK, "ready")
+	answer(w, http.StatusOK, "ready")
 }
 
-func (s *Server) status(ctx *fasthttp.RequestCtx) {
-	s.document(ctx, s.Status())
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	s.document(w, r, s.Status())
 }
 
 // document answers with v as JSON.
-func (s *Server) document(ctx *fasthttp.RequestCtx, v any) {
+func (s *Server) document(w http.ResponseWriter, r *http.Request, v any) {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		s.Log.ErrorContext(ctx, "status cannot be written", "err", err)
-		answer(ctx, http.StatusInternalServerError, "status cannot be written")
+		s.Log.ErrorContext(r.Context(), "status cannot be written", "err", err)
+		answer(w, http.StatusInternalServerError, "status cannot be written")
 		return
 	}
-	ctx.SetContentType("application/json")
-	ctx.SetBody(append(b, '\n'))
+	write(w, http.StatusOK, "application/json", append(b, '\n'))
 }
 
-// answer sets a short fixed text as the whole answer.
-func answer(ctx *fasthttp.RequestCtx, code int, text string) {
-	ctx.SetStatusCode(code)
-	ctx.SetContentType("text/plain; charset=utf-8")
-	ctx.SetBodyString(text + "\n")
+// answer writes a short fixed text as the whole answer.
+func answer(w http.ResponseWriter, code int, text string) {
+	write(w, code, "text/plain; charset=utf-8", []byte(text+"\n"))
 }
 
-// refuse answers what could not be read as a request.
-func refuse(ctx *fasthttp.RequestCtx, err error) {
-	var tooLarge *fasthttp.ErrSmallBuffer
-	var timeout net.Error
-	code := http.StatusBadRequest
-	switch {
-	case errors.As(err, &tooLarge):
-		code = http.StatusRequestHeaderFieldsTooLarge
-	case errors.As(err, &timeout) && timeout.Timeout():
-		code = http.StatusRequestTimeout
+// write writes a whole answer; an empty kind leaves the type of the body out.
+func write(w http.ResponseWriter, code int, kind string, body []byte) {
+	h := w.Header()
+	h["Content-Type"] = []string{kind}
+	if kind == "" {
+		h["Content-Type"] = nil // else net/http guesses
 	}
-	answer(ctx, code, "bad request")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // the client's trouble; there is nobody to tell
 }
-
-// expect refuses a body that the client has not sent yet.
-func expect(*fasthttp.RequestCtx) int { return http.StatusExpectationFailed }
 
 // caught counts a bug of ours that ended in a panic.
 func (s *Server) caught(p any) {
 	s.Set.Shard(0).Panics.Add(1)
 	s.Log.Error("panic in the admin server", "panic", p)
 }
-
-// silent drops what fasthttp would log: it is about clients, not about us.
-type silent struct{}
-
-// Printf implements fasthttp.Logger.
-func (silent) Printf(string, ...any) {}
