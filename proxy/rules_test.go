@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -35,4 +36,42 @@ func TestRulesBoundStartAndSilenceOfAnAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The end of Knative's pods: while clients may come nothing is said to tunnels; then those are cut after a time of their
+// own, and a request of HTTP/1 may take longer.
+func TestRulesOfADrain(t *testing.T) {
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	f := newFunction(t, "tcp", func(c *fconn) {
+		if c.request().line == "GET /ws HTTP/1.1" {
+			c.write(switching, text("before"))
+			c.wait()
+			return
+		}
+		<-held
+		c.answer("late")
+	})
+	t.Cleanup(release)
+	quiet := make(chan struct{})
+	p := newPod(t, f.backend(), func(s *setup) {
+		s.Hooks.Rules = proxy.Rules{Linger: func(<-chan struct{}) { <-quiet }, DrainStreams: 50 * time.Millisecond}
+	})
+	tunnel, plain := p.tunnel(), p.dial()
+	plain.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	p.waitQueue(2, 0)
+	p.cancel()
+	expect(t, tunnel.r, text("before"))
+	require.NoError(t, tunnel.nc.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	_, err := tunnel.r.ReadByte()
+	require.True(t, isTimeout(err), "%v", err)
+	require.NoError(t, tunnel.nc.SetReadDeadline(time.Now().Add(patience)))
+	close(quiet)
+	expect(t, tunnel.r, goingAway)
+	tunnel.requireEnd() // without a goodbye of its own
+	p.waitQueue(1, 0)
+	release()
+	r := plain.receive("GET")
+	require.Equal(t, "late", r.body)
+	require.NoError(t, p.stop())
 }

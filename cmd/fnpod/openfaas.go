@@ -23,6 +23,7 @@ import (
 type openFaaSCmd struct {
 	settings *openfaas.Settings
 	workers  *serveCmd // nil: the function is what the settings say
+	front    *front    // what our own variables make of the settings
 }
 
 // newOpenFaaS reads the environment, as of-watchdog does or the classic watchdog. Arguments are those of the originals.
@@ -53,7 +54,11 @@ func newOpenFaaS(inv *invocation, args []string, classic bool) (runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("error loading config: %w", err)
 	}
-	return &openFaaSCmd{s, workers}, nil
+	p, err := inv.variables(proxyCmd{Protocol: proxy.ProtocolAuto, Front: *openFaaSFront(s)})
+	if err != nil {
+		return nil, err
+	}
+	return &openFaaSCmd{s, workers, &p.Front}, nil
 }
 
 // raw returns a variable, also an empty one.
@@ -101,7 +106,7 @@ func (c *openFaaSCmd) Run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: openFaaSFront(s), function: f}
+	p := &pod{log: log, stderr: stderr, lines: inv.lines(log), settings: c.front, function: f}
 	p.statuses = slices.Concat(s.Statuses(), forkStatuses, workerStatuses)
 	if c.workers != nil {
 		p.settings.Proxy.MaxBody = c.workers.Front.Proxy.MaxBody
