@@ -186,3 +186,42 @@ func BenchmarkLargeRequests(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkZygote is a request by a script of Python that is forked, ahead of it or then.
+func BenchmarkZygote(b *testing.B) {
+	require.NoError(b, watchdog.SetSubreaper())
+	for _, ahead := range []int{0, 1, 2} {
+		b.Run("standby="+strconv.Itoa(ahead), func(b *testing.B) {
+			c := script(b, watchdog.Zygote, "python", map[string]string{
+				"index.py": "import json\nimport sys\njson.dump({'size': len(sys.stdin.read())}, sys.stdout)\n",
+			}, "index.py")
+			c.Standby, c.Output = ahead, func(string, watchdog.Line) {}
+			f := forksWarm(b, c)
+			body := make([]byte, 1024)
+			stat, err := os.ReadFile("/proc/" + strconv.Itoa(f.ZygotePid()) + "/stat")
+			require.NoError(b, err)
+			before := ticks(b, stat)
+			parentCPU(b)
+			for b.Loop() {
+				if err := f.Do(post(body)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			stat, err = os.ReadFile("/proc/" + strconv.Itoa(f.ZygotePid()) + "/stat")
+			require.NoError(b, err)
+			b.ReportMetric(float64((ticks(b, stat)-before).Microseconds())/float64(b.N), "zygote-cpu-µs/op")
+		})
+	}
+}
+
+// ticks is the processor time of a process and the children it has collected.
+func ticks(b *testing.B, stat []byte) (sum time.Duration) {
+	b.Helper()
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	for _, f := range fields[11:15] {
+		n, err := strconv.Atoi(string(f))
+		require.NoError(b, err)
+		sum += time.Duration(n) * 10 * time.Millisecond
+	}
+	return sum
+}

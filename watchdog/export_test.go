@@ -96,3 +96,6 @@ var OOMFilesIn = oomFiles
 
 // CountOOM sets where the kernel counts. Call it before Run.
 func (f *Fork) CountOOM(files ...string) { f.oomFiles = files }
+
+// ZygotePid returns the zygote's process id.
+func (f *Fork) ZygotePid() int { return f.ahead.warm.Load().proc.pid }

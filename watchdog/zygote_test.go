@@ -392,8 +392,8 @@ func TestZygoteThatIsNotFit(t *testing.T) {
 	subreaper(t)
 	for text, reason := range map[string]string{
 		"import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()": "started threads: 1",
-		"import socket\nleft = socket.socket()": "opened connections, which all its children would share: 1",
-		"large = bytearray(250 << 20)": "MiB of memory",
+		"import socket\nleft = socket.socket()":                                                          "opened connections, which all its children would share: 1",
+		"large = bytearray(250 << 20)":                                                                   "MiB of memory",
 	} {
 		said := &records{}
 		c := script(t, watchdog.Zygote, "python", map[string]string{"index.py": "import unfit\nprint('answer')", "unfit.py": text}, "index.py")

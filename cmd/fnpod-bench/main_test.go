@@ -58,11 +58,11 @@ func TestModesCompareLaunchersWithOSExec(t *testing.T) {
 	require.NoError(t, err, string(out))
 	var report bytes.Buffer
 	err = run(t.Context(), []string{
-		"modes", "--fnpod", fnpod, "--only", "cat,handler", "--fwatchdog", filepath.Join(t.TempDir(), "missing"), "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "2", "--noise-limit", "100",
+		"modes", "--fnpod", fnpod, "--only", "cat,handler", "--fwatchdog", filepath.Join(t.TempDir(), "missing"), "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "2", "--rate", "50", "--noise-limit", "100",
 	}, &report)
 	require.NoError(t, err)
 	for _, name := range []string{
-		"| cat, os/exec |", "| cat, exec |", "| cat, standby |", "| handler, zygote |", "| handler, warm workers |", "| cat, of-watchdog streaming | – |", "Left out: cat, of-watchdog serializing",
+		"**2 connections**", "**50 requests per second**", "| cat, os/exec |", "| cat, exec |", "| cat, standby |", "| handler, zygote |", "| handler, warm workers |", "| cat, of-watchdog streaming | – |", "Left out: cat, of-watchdog serializing",
 	} {
 		require.Contains(t, report.String(), name)
 	}

@@ -16,6 +16,7 @@ type modesCmd struct {
 	sampling `embed:""`
 
 	Connections []int    `default:"1,8" help:"Connections of the load."`
+	Rate        float64  `default:"5" help:"Requests per second of a last table, where there is time to start processes ahead; 0 leaves it out."`
 	Only        []string `help:"Functions, of cat, sh, python, handler and node; all if empty."`
 	Fwatchdog   string   `placeholder:"PROGRAM" help:"An of-watchdog to measure, too, in its modes serializing and streaming."`
 }
@@ -79,20 +80,33 @@ func (c *modesCmd) Run(ctx context.Context, out io.Writer) error {
 	}
 	c.describe(ctx, out, samples)
 	for _, n := range c.Connections {
-		rows := [][]string{{"function, launcher", "requests/s", "× os/exec", "p50 ms", "p99 ms", "CPU µs/request: front", "CPU µs/request: all"}}
-		for _, v := range variants {
-			name, _, _ := strings.Cut(v.name, ", ")
-			millis := func(f figure) string {
-				return samples.cell(v.name, n, func(s *sample) float64 { return f(s) / 1000 })
-			}
-			rows = append(rows, []string{
-				v.name, samples.cell(v.name, n, rate), formatRatio(samples.ratio(v.name, name+", "+osExec, n, rate)),
-				millis(p50), millis(p99), samples.cell(v.name, n, ownPerRequest), samples.cell(v.name, n, cpuPerRequest),
-			})
+		fmt.Fprintf(out, "**%d connections**\n\n%s\n", n, modesTable(variants, samples, n))
+	}
+	if c.Rate > 0 {
+		c.perSecond = c.Rate
+		paced, err := c.compare(ctx, variants, []int{1})
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(out, "**%d connections**\n\n%s\n", n, table(rows))
+		fmt.Fprintf(out, "**%v requests per second**\n\n%s\n", c.Rate, modesTable(variants, paced, 1))
+		samples = append(samples, paced...)
 	}
 	return c.write(ctx, samples)
+}
+
+// modesTable has a row for each variant.
+func modesTable(variants []variant, all samples, connections int) string {
+	rows := [][]string{{"function, launcher", "requests/s", "× os/exec", "p50 ms", "p99 ms", "CPU µs/request: front", "CPU µs/request: all"}}
+	for _, v := range variants {
+		function, _, _ := strings.Cut(v.name, ", ")
+		of := func(f figure) string { return all.cell(v.name, connections, f) }
+		millis := func(f figure) string { return of(func(s *sample) float64 { return f(s) / 1000 }) }
+		rows = append(rows, []string{
+			v.name, of(rate), formatRatio(all.ratio(v.name, function+", "+osExec, connections, rate)),
+			millis(p50), millis(p99), of(ownPerRequest), of(cpuPerRequest),
+		})
+	}
+	return table(rows)
 }
 
 // modes are the ways to run a function.
