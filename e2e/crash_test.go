@@ -43,7 +43,7 @@ func TestW9EveryLanguageFailsAlone(t *testing.T) {
 		t.Run(l.file, func(t *testing.T) {
 			t.Parallel()
 			p := begin(t, []string{"JAVA_TOOL_OPTIONS=-Xmx64m -XX:-CreateCoredumpOnCrash -XX:ErrorFile=/dev/null"}, "serve", crasher(t, l.file),
-				"--workers-min", "2", "--workers-max", "2", "--workers-timeout", "2s", "--workers-idle-timeout", "0s")
+				"--workers-min", "2", "--workers-max", "2", "--workers-timeout", "4s", "--workers-idle-timeout", "0s")
 			p.waitReady()
 			others := neighbours(t, p)
 			for _, c := range []struct {
