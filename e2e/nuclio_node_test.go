@@ -48,11 +48,12 @@ func TestNuclio9Node(t *testing.T) {
 		{`context.callback([201, {a: 1}])`, 201, "application/json", `{"a":1}`},
 		{`context.callback({a: 1})`, 200, "application/json", `{"a":1}`},
 		{`context.callback(null)`, 200, "application/json", `null`},
-		{`context.callback()`, 200, "text/plain", ``},
+		{`context.callback()`, 200, "application/json", ``},
 		{`context.callback(5)`, 200, "application/json", `5`},
 		{`context.callback(['a', 'b', 'c'])`, 200, "application/json", `["a","b","c"]`},
 		{`context.callback(new Response('x', {'X-A': 'b\r\nX-B: c', 'X-N': 5}, 'a/b', 418))`, 418, "a/b", "x"},
 		{`context.callback(new Response({a: 1}, null, 'a/b'))`, 200, "application/json", `{"a":1}`},
+		{`context.callback(new Response(Buffer.from('a'), null, 'a/b'))`, 200, "application/json", `{"type":"Buffer","data":[97]}`},
 		{`context.callback(new Response('AP8=', {}, 'a/b', 200, 'base64'))`, 200, "a/b", "\x00\xff"},
 		{`context.callback(new Response('x', {}, ''))`, 200, "text/plain; charset=utf-8", "x"},
 		{`setTimeout(() => context.callback('late'), 20)`, 200, "text/plain", "late"},
@@ -92,7 +93,7 @@ func TestNuclio9Node(t *testing.T) {
 	require.Contains(t, body, `"content-type":"a/b"`, "N5")
 	require.True(t, e.IsBuffer, "N5")
 	require.InDelta(t, time.Now().UnixMilli(), e.At, 100_000)
-	require.Equal(t, []int{17, 200_000, -1}, []int{e.Calls, e.Size, e.Shard})
+	require.Equal(t, []int{18, 200_000, -1}, []int{e.Calls, e.Size, e.Shard})
 
 	resp, _ = nuclioAsk(t, p, "POST", "/", `context.logger.warn('hot', {a: 'ü'}), context.callback('x')`, "X-Nuclio-Log-Level: info")
 	require.Contains(t, resp.Header.Get("X-Nuclio-Logs"), `"message":"hot","worker_id":"0","a":"\u00fc"`)

@@ -50,6 +50,9 @@ type wireTrigger struct {
 // newWireEvent makes the event of a request that came by a trigger, which is kind and name with a slash between them.
 func newWireEvent(r *http1.Request, trigger string, body []byte, now time.Time) (*wireEvent, error) {
 	path, query, _ := bytes.Cut(r.Target, []byte{'?'})
+	if body == nil {
+		body = []byte{} // an empty one is no null
+	}
 	e := &wireEvent{
 		ID: newID(), Body: body, Headers: map[string]any{}, Fields: map[string]string{}, Method: string(r.Method), Size: len(body),
 		Timestamp: now.Unix(), ShardID: -1,

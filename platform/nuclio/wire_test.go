@@ -56,6 +56,15 @@ func TestNuclio73Lines(t *testing.T) {
 	require.Equal(t, "eAo=", got["body"])
 	require.InDelta(t, 5, got["timestamp"], 0)
 	require.Equal(t, map[string]any{"b": "c"}, got["fields"])
+
+	e, err = newWireEvent(&http1.Request{Method: []byte("GET"), Target: []byte("/")}, "http/web", nil, time.Unix(5, 0))
+	require.NoError(t, err)
+	frame, err = e.frame(true)
+	require.NoError(t, err)
+	require.Contains(t, string(frame), `"body":""`, "an empty body is one")
+	frame, err = e.frame(false)
+	require.NoError(t, err)
+	require.Contains(t, string(frame), "body\xc4\x00")
 }
 
 // What wrappers and clients send may be anything.

@@ -76,7 +76,7 @@ class NuclioResponse {
     this.content_type = contentType;
     this.status_code = statusCode;
     this.body_encoding = bodyEncoding;
-    if (typeof body !== 'string' && !Buffer.isBuffer(body)) {
+    if (typeof body !== 'string') {
       this.body = JSON.stringify(body);
       this.content_type = 'application/json';
     }
@@ -208,7 +208,7 @@ function answerOf(value) {
     if (value.body_encoding === 'base64') body = Buffer.from(String(body), 'base64');
     else if (value.body_encoding !== 'text') throw new Error(`Unknown body encoding - "${value.body_encoding}"`);
     if (type) headers = headers.filter(([name]) => name !== 'content-type');
-  } else if (value !== undefined && typeof value !== 'string' && !Buffer.isBuffer(value)) {
+  } else if (typeof value !== 'string' && !Buffer.isBuffer(value)) {
     type = 'application/json';
     body = JSON.stringify(value);
   }
