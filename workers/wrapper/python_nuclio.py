@@ -10,6 +10,8 @@ LEVELS = ('debug', 'info', 'warn', 'error')
 MOST_LOG = 64 << 10   # bytes of a line
 MOST_FIELD = 4096     # characters of the field that brings log lines to the client
 DECODE = True         # strings of events are str, else bytes
+PLAIN = b'text/plain; charset=utf-8'  # of what is not the handler's
+TEXT = BINARY = b'content-type\0text/plain'
 RECORDS = None        # lines of the event in progress, if its client asked for them
 LEAST = 0             # their least level
 NUMBER = 0            # of the event in progress
@@ -75,10 +77,12 @@ def contract(module, handle):
 
     def answer(req):
         global NUMBER, RECORDS, LEAST, TRIGGER
-        NUMBER, TRIGGER = req._number, req.scheme.partition('/')[2]
-        level = req.headers.get('x-nuclio-log-level')
-        if level is not None:
-            RECORDS, LEAST = [], LEVELS.index(level.lower()) if level.lower() in LEVELS else 0
+        NUMBER = req._number
+        if b'x-nuclio-log-level' in req._raw:  # a look at the bytes is cheap, one at the fields is not
+            level = req.headers.get('x-nuclio-log-level')
+            if level is not None:
+                TRIGGER = req.scheme.partition('/')[2]
+                RECORDS, LEAST = [], LEVELS.index(level.lower()) if level.lower() in LEVELS else 0
         try:
             result = run(req)
             if RECORDS is not None:
@@ -88,17 +92,20 @@ def contract(module, handle):
             NUMBER, RECORDS = 0, None
 
     def run(req):
-        batch = req.scheme.startswith('batch/')
+        batch = b'\0batch/' in req._raw and req.scheme.startswith('batch/')
         try:
             event = batch_of(req.body) if batch else RequestEvent(req)
         except CloudEventError:
             if not PROCESSOR:
                 raise
-            return b'Failed to wrap structured cloud event', 500, [('content-type', TEXT[13:].decode())]
+            return b'Failed to wrap structured cloud event', 500, [('content-type', PLAIN.decode())]
         except Exception as error:
             return failed('Exception caught while serving', error, context)
         try:
             result = handle(context, event)
+            kind = type(result)
+            if (kind is str and result.isascii() or kind is bytes and result) and RECORDS is None and not batch:
+                return result  # sent as it is, with the type below
             if hasattr(result, '__await__'):
                 result = settle(result)
         except BaseException as error:
@@ -375,12 +382,14 @@ class RequestEvent(Event):
 
     def __init__(self, req):
         self._req = req
-        if not req._raw[16:req._end].isascii() or '%' in req.query or '%' in req.path:
+        head = req._raw[16:req._end]
+        if not head.isascii() or b'%' in head:
             self.headers, self.fields, self.path  # what is no text is found now
-        if req.headers.get('content-type', '').startswith('application/cloudevents'):
-            self._structured(req.body)
-        elif 'ce-cloudeventsversion' in req.headers:
-            self._binary(req.headers)
+        if b'cloudevents' in head:
+            if req.headers.get('content-type', '').startswith('application/cloudevents'):
+                self._structured(req.body)
+            elif 'ce-cloudeventsversion' in req.headers:
+                self._binary(req.headers)
 
     @Part
     def id(self):
