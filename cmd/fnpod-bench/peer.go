@@ -33,6 +33,9 @@ func (p *peers) proxies() []variant {
 	all := []variant{
 		direct, fnpodTCP, fnpodUnix,
 		{name: "fnpod as of-watchdog", start: startAsWatchdog},
+		{name: "fnpod as queue-proxy", start: func(ctx context.Context, s *site) (*process, error) {
+			return startQueueProxy(ctx, s, s.fnpod)
+		}},
 		nginxBare, nginxSame,
 		{name: haproxyName, peer: true, start: haproxy},
 		{name: reverseProxyName, peer: true, start: startReverseProxy},
@@ -47,7 +50,7 @@ func (p *peers) proxies() []variant {
 	}
 	if binary := found(p.QueueProxy, "queue-proxy"); binary != "" {
 		all = append(all, variant{name: queueProxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
-			return start(ctx, queueProxyEnv(s), binary)
+			return startQueueProxy(ctx, s, binary)
 		}})
 	}
 	return all
@@ -84,6 +87,25 @@ func queueProxyEnv(s *site) []string {
 		"SERVING_REVISION=bench-00001", "SERVING_POD=bench", "SERVING_POD_IP=127.0.0.1", "SERVING_LOGGING_CONFIG=",
 		"SERVING_LOGGING_LEVEL=warn", "SERVING_READINESS_PROBE=",
 	}
+}
+
+// startQueueProxy starts one that ends at once: the drain of a real one takes half a minute. A real one has ports that
+// nobody else may use meanwhile.
+func startQueueProxy(ctx context.Context, s *site, binary string) (*process, error) {
+	env := append(queueProxyEnv(s), "FNPOD_PLATFORM=knative", "FNPOD_CONNECTIONS=12000")
+	for _, name := range []string{"ADMIN", "AUTOSCALER", "METRICS"} {
+		address, err := freeAddress(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, port, _ := net.SplitHostPort(address)
+		env = append(env, "FNPOD_KNATIVE_"+name+"_PORT="+port)
+	}
+	p, err := start(ctx, env, binary)
+	if err == nil {
+		p.abrupt = true
+	}
+	return p, err
 }
 
 // haproxyConfig is HAProxy with one thread, and connections to the function that stay open.

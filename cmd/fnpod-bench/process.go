@@ -23,6 +23,7 @@ type process struct {
 	ended   chan struct{}   // closed when it was collected
 	err     error           // how it ended; read it after ended was closed
 	address string          // where it answers, "" if nowhere
+	abrupt  bool            // it is killed at the end: it would drain for longer than a benchmark waits
 }
 
 // start starts a program. Our own settings in the environment do not reach it.
@@ -56,7 +57,10 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // stop ends the process and waits until it and its port are gone. The first process gets the signal, never a child: the
 // master of nginx would replace a worker that ends, and the next variant would find the port taken.
 func (p *process) stop() error {
-	_ = p.stdin.Close()                       // a second close changes nothing
+	_ = p.stdin.Close() // a second close changes nothing
+	if p.abrupt {
+		_ = p.cmd.Process.Kill() // it may have ended already
+	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	grace := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
 	<-p.ended
