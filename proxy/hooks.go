@@ -66,6 +66,12 @@ func (x *Exchange) Mark(n uint8) { x.mark = n }
 // Marked returns what Mark was given.
 func (x *Exchange) Marked() uint8 { return x.mark }
 
+// Attach keeps something with the request until it has ended, for who calls it.
+func (x *Exchange) Attach(v any) { x.attached = v }
+
+// Attached returns what Attach was given; nil at first.
+func (x *Exchange) Attached() any { return x.attached }
+
 // Answered reports whether the answer is the function's.
 func (x *Exchange) Answered() bool { return x.granted > 0 && !x.answer.ours }
 

@@ -109,6 +109,9 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 		collectors: figures.collectors,
 		ending:     drain.Stop,
 	}
+	if err := c.trace(p, routes, inv); err != nil {
+		return err
+	}
 	admin, err := inv.knativePort("FNPOD_KNATIVE_ADMIN_PORT", knativeAdminPort)
 	if err != nil {
 		return err

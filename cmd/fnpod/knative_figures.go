@@ -19,14 +19,14 @@ import (
 type knativeFigures struct {
 	settings *knative.Settings
 	stat     *knative.Stat
-	tags     *knative.Tags        // nil without user
+	tags     *knative.Tags
 	user     *knative.UserMetrics // nil: nobody reads them
-	names    string               // of the series of user
+	names    string               // of the series of user; "" without any
 }
 
 // newKnativeFigures returns figures without requests.
 func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (*knativeFigures, error) {
-	f := &knativeFigures{settings: s, stat: knative.NewStat(s.Pod)}
+	f := &knativeFigures{settings: s, stat: knative.NewStat(s.Pod), tags: &knative.Tags{}}
 	switch protocol := s.Observability.RequestMetrics.Protocol; protocol {
 	case knative.ProtocolPrometheus:
 	case knative.ProtocolHTTP, knative.ProtocolGRPC:
@@ -35,7 +35,7 @@ func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (
 	default:
 		return f, nil
 	}
-	f.tags, f.names = &knative.Tags{}, knative.NamesToday
+	f.names = knative.NamesToday
 	if s.Observability.Legacy {
 		f.names = knative.NamesOlder
 	}
@@ -50,7 +50,7 @@ func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (
 
 // collectors are the series that people read.
 func (f *knativeFigures) collectors(p *pod) []metrics.Collector {
-	if f.tags == nil {
+	if f.names == "" {
 		return nil
 	}
 	f.user = knative.NewUserMetrics(f.settings, f.tags, f.names, func() float64 {
@@ -86,7 +86,7 @@ func (f *knativeFigures) servers(p *pod, inv *invocation) ([]*server, error) {
 		return nil, err
 	}
 	list := []*server{{name: autoscaler, address: at, serve: f.serveStat}}
-	if f.tags == nil {
+	if f.names == "" {
 		return list, nil
 	}
 	if at, err = inv.knativePort(user, knativeMetricsPort); err != nil {

@@ -17,6 +17,9 @@
 //	usermetrics.go    what people read about requests, by the names of today
 //	oldermetrics.go   the same by the names of controllers up to 1.18
 //	requestlog.go     a line for each request, by the operator's template
+//	trace.go          which requests have spans, and what the user container is told
+//	span.go           spans, and how they look on the wire
+//	exporter.go       how they come to a collector
 //	profile.go        profiles of ourselves
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function

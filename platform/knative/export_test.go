@@ -14,3 +14,10 @@ func (t *Tags) Number(tag, untagged string) uint8 { return t.number([]byte(tag),
 
 // Name is what series call a route, today's first.
 func (t *Tags) Name(n uint8, generation int) string { return t.name(n, generation) }
+
+// ParseTraceparent reads the field as Tracer does.
+func ParseTraceparent(v []byte) (trace, parent []byte, sampled, ok bool) {
+	var tr spanContext
+	sampled, ok = tr.parse(v)
+	return tr.id[:], tr.parent[:], sampled, ok
+}

@@ -20,6 +20,20 @@ const (
 	FateFailed               // no answer
 )
 
+// reason is the label error_type: why there is no answer of the function, "" if there is one.
+func (f Fate) reason() string {
+	switch f {
+	case FateGone:
+		return "canceled"
+	case FateTimeout:
+		return "timeout"
+	case FateFailed:
+		return "_OTHER"
+	case FateRefused, FateAnswered:
+	}
+	return ""
+}
+
 // Measured is what is known of a request that has ended.
 type Measured struct {
 	Method         []byte
@@ -29,7 +43,7 @@ type Measured struct {
 	Code           int    // of the answer, or what it would have been: see codeOf
 	Fate           Fate
 	Took           time.Duration // from the end of the head to the end of the answer
-	Ran            time.Duration // the same from the moment when it had its slot
+	Ran            time.Duration // the same from the moment when it had its slot; 0 if it never had
 	Received, Sent int64         // bytes of the bodies
 }
 
@@ -41,11 +55,13 @@ func Measure(x *proxy.Exchange, o proxy.Outcome) (m Measured, ok bool) {
 	}
 	m = Measured{
 		Method: x.Request().Method, Version: version(x, o), Scheme: x.Scheme(), Tag: mark >> tagShift, Code: codeOf(o),
-		Took: o.Took, Ran: x.Ran(), Received: x.Received(), Sent: o.Bytes,
+		Took: o.Took, Received: x.Received(), Sent: o.Bytes,
 	}
+	if x.Ran() == 0 {
+		return m, true
+	}
+	m.Ran = o.Took - x.Waited()
 	switch {
-	case m.Ran == 0:
-		m.Fate = FateRefused
 	case x.Answered() && o.Whole || o.Status == http.StatusSwitchingProtocols:
 		m.Fate = FateAnswered
 	case m.Code == clientGone:

@@ -208,16 +208,7 @@ func (t *todaysMetrics) fill(c *cell, l labels, tag string) {
 		return
 	}
 	c.invocation = t.invocation.WithLabelValues(code)
-	failed := ""
-	switch l.fate {
-	case FateGone:
-		failed = "canceled"
-	case FateTimeout:
-		failed = "timeout"
-	case FateFailed:
-		failed = "_OTHER"
-	case FateRefused, FateAnswered:
-	}
+	failed := l.fate.reason()
 	if failed != "" {
 		code = "" // there was none
 	}
