@@ -68,6 +68,9 @@ func (f *Fork) startWarm(ctx context.Context) (*warm, error) {
 	defer stop()
 	if err := w.ready(); err != nil {
 		w.end()
+		if w.proc.Exit().Code == zygote.TooOld {
+			err = fmt.Errorf("%w: the interpreter is too old", errUnfit)
+		}
 		return nil, err
 	}
 	return w, nil

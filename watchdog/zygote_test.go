@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/watchdog/zygote"
 )
 
 // interpreters are found once: python3 may stand for a shell script of a version manager.
@@ -26,7 +27,9 @@ var interpreters = sync.OnceValue(func() map[string]string {
 		"ruby":   {"ruby", "-e", "puts RbConfig.ruby"},
 		"perl":   {"perl", "-e", "print $^X"},
 	} {
-		if out, err := exec.Command(ask[0], ask[1:]...).Output(); err == nil {
+		if path := os.Getenv("FNPOD_TEST_" + strings.ToUpper(name)); path != "" {
+			found[name] = path
+		} else if out, err := exec.Command(ask[0], ask[1:]...).Output(); err == nil {
 			found[name] = strings.TrimSpace(string(out))
 		}
 	}
@@ -408,6 +411,23 @@ func TestZygoteThatIsNotFit(t *testing.T) {
 		require.Equal(t, 1, said.count(reason))
 		require.False(t, f.Warm())
 	}
+}
+
+// An interpreter that says it is too old, as that of Python 2 does, gets no second try.
+func TestZygoteOfAnOldInterpreter(t *testing.T) {
+	subreaper(t)
+	said := &records{}
+	c := pythonZygote(t, "print('answer')")
+	old := filepath.Join(t.TempDir(), "python2")
+	text := "#!/bin/sh\ncase $* in *proc*) exit " + fmt.Sprint(zygote.TooOld) + ";; esac\nexec " + c.Path + ` "$@"` + "\n"
+	require.NoError(t, os.WriteFile(old, []byte(text), 0o700)) //nolint:gosec // it is a program
+	c.Path, c.Args[0], c.Log = old, old, said.log()
+	f := forks(t, c)
+	require.Eventually(t, f.Prepared, 20*time.Second, time.Millisecond)
+	x := newExchange("GET /")
+	require.NoError(t, f.Do(x))
+	require.Equal(t, "answer\n", x.answer.String())
+	require.Equal(t, 1, said.count("the interpreter is too old"))
 }
 
 func TestZygoteNeedsAKnownCommand(t *testing.T) {

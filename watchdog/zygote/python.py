@@ -4,11 +4,15 @@ Commands are messages on descriptor 3. "fork MARK" comes with four descriptors a
 child waits on the first one for the variables of its request, runs the script as __main__ with the other three as its
 standard streams, and says its exit code on the first. "how PID" is answered with how a child ended, and "end PID" collects it.
 """
+import sys
+
+if sys.version_info < (3, 8):
+    sys.stderr.write('fnpod: a zygote needs Python 3.8\n')
+    sys.exit(90)
+
 import atexit
-import builtins
 import gc
 import os
-import sys
 from _socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
 
 CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
@@ -124,7 +128,8 @@ def end(module, pid, status, result, interrupted):
         result = 0
     elif not isinstance(result, int):
         flush(sys.stdout)
-        print(result, file=sys.stderr)
+        if sys.stderr is not None:
+            sys.stderr.write('%s\n' % (result,))
         result = 1
     if 'threading' in sys.modules:
         sys.modules['threading']._shutdown()
@@ -160,7 +165,8 @@ def flush(stream):
             stream.flush()
     except BaseException as error:
         if stream is not sys.stderr:
-            print('Exception ignored in: %r\n%s: %s' % (stream, type(error).__name__, error), file=sys.stderr)
+            where = 'on flushing sys.stdout:' if sys.version_info >= (3, 13) else 'in: %r' % stream
+            sys.stderr.write('Exception ignored %s\n%s: %s\n' % (where, type(error).__name__, error))
         return True
     return False
 
@@ -180,7 +186,8 @@ def main():
     control = socket(fileno=3)
     for fd in 3, 4:
         os.set_inheritable(fd, False)
-    _, wanted, _, _, kind, script, *arguments = sys.argv
+    _, wanted, _, _, kind, script = sys.argv[:6]
+    arguments = sys.argv[6:]
     threads = len(os.listdir('/proc/self/task'))
     sys.argv[:] = [script if kind == 'file' else '-c'] + arguments
     try:

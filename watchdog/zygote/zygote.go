@@ -49,6 +49,9 @@ var languages = []language{
 	},
 }
 
+// TooOld is the exit code of a program whose interpreter is.
+const TooOld = 90
+
 // File is where a program is to be found by its interpreter: descriptor 4. Descriptor 3 is for commands.
 const File = "/proc/self/fd/4"
 
