@@ -143,18 +143,27 @@ func (l *load) once(ctx context.Context) error {
 	return nil
 }
 
-// step waits for answers and sends the next request where one is complete, unless end has come.
-func (l *load) step(ctx context.Context, r *loadResult, end time.Time) error {
+// wait waits for events. Each is about a connection, or about what somebody else has put into the set.
+func (l *load) wait(ctx context.Context) ([]syscall.EpollEvent, error) {
 	n, err := syscall.EpollWait(l.epoll, l.events, int(stall.Milliseconds()))
 	switch {
 	case errors.Is(err, syscall.EINTR):
-		return ctx.Err()
+		return nil, ctx.Err()
 	case err != nil:
-		return fmt.Errorf("epoll: %w", err)
+		return nil, fmt.Errorf("epoll: %w", err)
 	case n == 0:
-		return fmt.Errorf("%d requests have no answer after %v", l.waiting, stall)
+		return nil, fmt.Errorf("%d requests have no answer after %v", l.waiting, stall)
 	}
-	for _, event := range l.events[:n] {
+	return l.events[:n], ctx.Err()
+}
+
+// step waits for answers and sends the next request where one is complete, unless end has come.
+func (l *load) step(ctx context.Context, r *loadResult, end time.Time) error {
+	events, err := l.wait(ctx)
+	if err != nil {
+		return err
+	}
+	for _, event := range events {
 		c, err := l.serve(event)
 		if err != nil {
 			return err
@@ -171,7 +180,7 @@ func (l *load) step(ctx context.Context, r *loadResult, end time.Time) error {
 			}
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // serve does what an event asks for, and returns the connection if its answer is complete.
