@@ -514,6 +514,7 @@ func TestNuclio6CronAndKickstart(t *testing.T) {
 		triggers: "    tick: {kind: cron, attributes: {interval: 50ms, event: {body: tock, path: /p, headers: {x-a: 5}}}}\n" +
 			"    first: {kind: kickstart, attributes: {event: {body: go, method: PUT}}}\n    broken: {kind: kickstart, attributes: {event: {body: bad}}}\n",
 	})
+	require.InDelta(t, 1, p.series(`nuclio_processor_handled_events_total{function="fn",instance="ns-fn",namespace="ns",project="proj",result="success",trigger_id="first",trigger_kind="kickstart"}`), 0, "the start waits for it")
 	for _, want := range []string{"event cron tick b'tock'  /p 5 False\n", "event kickstart first b'go' PUT / None True\n", "event was not handled"} {
 		require.Eventually(t, func() bool { return strings.Contains(p.log.String(), want) }, 10*time.Second, time.Millisecond, want)
 	}

@@ -131,6 +131,7 @@ func TestNuclio2BadSettings(t *testing.T) {
 		{"there is no such sink", nuclioSpec{platform: "logger: {functions: [{sink: none}]}\n"}},
 		{"yaml", nuclioSpec{spec: "  description: [\n"}},
 		{"spec.handler", nuclioSpec{handler: "main handler"}},
+		{"read the function's secret", nuclioSpec{env: []string{"NUCLIO_RESTORE_FUNCTION_CONFIG_FROM_SECRET=true", "NUCLIO_FUNCTION_SECRET_VOLUME_PATH=/nowhere"}}},
 	} {
 		test.spec.files = py("def handler(context, event): pass")
 		p := prepareNuclio(t, test.spec)

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +61,9 @@ func newNuclio(inv *invocation, args []string) (runner, error) {
 		return nil, fmt.Errorf("read the function's configuration: %w", err)
 	}
 	c, err := nuclio.ParseConfig(text)
+	if restores, _ := strconv.ParseBool(inv.env[nuclio.RestoreVariable]); err == nil && restores && !c.Spec.NoMasking {
+		c, err = inv.restored(text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", *config, err)
 	}
@@ -74,6 +79,22 @@ func newNuclio(inv *invocation, args []string) (runner, error) {
 		return nil, err
 	}
 	return &nuclioCmd{s}, nil
+}
+
+// restored is the function's configuration with the values of its secret.
+func (inv *invocation) restored(text []byte) (nuclio.Config, error) {
+	secret, err := os.ReadFile(filepath.Join(inv.env.or(nuclio.SecretFolderVariable, nuclio.SecretFolder), "content"))
+	if err != nil {
+		return nuclio.Config{}, fmt.Errorf("%s: read the function's secret: %w", nuclio.RestoreVariable, err)
+	}
+	values, err := nuclio.ParseSecret(secret)
+	if err != nil {
+		return nuclio.Config{}, err
+	}
+	if text, err = nuclio.Restore(text, values); err != nil {
+		return nuclio.Config{}, err
+	}
+	return nuclio.ParseConfig(text)
 }
 
 // printed is a text for standard output.

@@ -27,16 +27,18 @@ func (c *nuclioClocks) stop() { c.once.Do(func() { close(c.ended) }) }
 
 // run sends the events of all clocks until stop, and waits for those that run.
 func (c *nuclioClocks) run(context.Context) {
-	var all sync.WaitGroup
+	var first, all sync.WaitGroup
 	for i := range c.function.settings.Triggers {
 		src := &c.function.settings.Triggers[i]
 		switch src.Kind {
 		case nuclio.KindKickstart:
-			all.Go(func() { c.send(src) })
+			first.Go(func() { c.send(src) })
 		case nuclio.KindCron:
 			all.Go(func() { c.tick(src) })
 		}
 	}
+	first.Wait()
+	close(c.function.kicked)
 	all.Wait()
 }
 

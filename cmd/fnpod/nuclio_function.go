@@ -32,6 +32,7 @@ type nuclioFunction struct {
 	statistics map[string]*nuclio.Statistics
 	first      proxy.Backend             // of the pod's own port; nil: there is none
 	started    func(ctx context.Context) // called when all workers are ready
+	kicked     chan struct{}             // closed when the events of the start have ended
 }
 
 // nuclioAllocator are workers and those who wait for them.
@@ -54,7 +55,7 @@ type nuclioRunner interface {
 }
 
 func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*nuclioFunction, error) {
-	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}}
+	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}, kicked: make(chan struct{})}
 	for i := range s.Triggers {
 		src := &s.Triggers[i]
 		a := f.allocators[src.Allocator]
@@ -99,14 +100,19 @@ func (f *nuclioFunction) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Ready implements function: every worker of every trigger is ready.
+// Ready implements function: every worker of every trigger is ready, and the events of the start have ended.
 func (f *nuclioFunction) Ready() error {
 	for _, a := range f.allocators {
 		if err := a.function.Ready(); err != nil {
 			return err
 		}
 	}
-	return nil
+	select {
+	case <-f.kicked:
+		return nil
+	default:
+		return errStarting
+	}
 }
 
 // Series implements function. The series of workers are those of the first allocator, if there is but one.

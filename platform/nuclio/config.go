@@ -27,6 +27,7 @@ type Spec struct {
 	EventTimeout      string             `yaml:"eventTimeout"`
 	RuntimeAttributes Attributes         `yaml:"runtimeAttributes"`
 	LoggerSinks       []SinkLevel        `yaml:"loggerSinks"`
+	NoMasking         bool               `yaml:"disableSensitiveFieldsMasking"`
 	NoDefaultTrigger  bool               `yaml:"disableDefaultHTTPTrigger"`
 	Triggers          map[string]Trigger `yaml:"triggers"`
 }

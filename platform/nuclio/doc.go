@@ -2,6 +2,7 @@
 // codes, fields, series and log lines, over the same core as every other platform.
 //
 //	config.go      processor.yaml and platform.yaml as they are written
+//	secret.go      values that the controller keeps elsewhere
 //	settings.go    what they mean, checked
 //	attributes.go  the loosely typed part of a trigger
 //	cors.go        who may ask from which page

@@ -29,7 +29,7 @@ func (s *Settings) Statuses() []proxy.Status {
 		{Err: queue.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, Fields: serverField},
 		{Err: proxy.ErrDraining, Code: 503, Label: "draining", Reject: metrics.RejectDraining, Fields: serverField},
 		{Err: workers.ErrClosed, Code: 503, Label: "draining", Reject: metrics.RejectDraining, Fields: serverField},
-		{Err: workers.ErrNotReady, Code: 503, Label: "not_ready", Upstream: metrics.UpstreamConnect, Fields: serverField},
+		{Err: workers.ErrNotReady, Code: 503, Label: "not_ready", Upstream: metrics.UpstreamConnect, Text: `{"error":"Server not ready","status":"error"}`, Fields: serverField + "Content-Type: application/json\r\n"},
 		{Err: workers.ErrTimeout, Code: 408, Label: "timeout", Upstream: metrics.UpstreamTimeout, Text: `{"error": "handler timed out"}`, Fields: textFields},
 		{Err: watchdog.ErrRunTimeout, Code: 408, Label: "timeout", Upstream: metrics.UpstreamTimeout, Text: `{"error": "handler timed out"}`, Fields: textFields},
 		{Err: workers.ErrMemory, Code: 500, Label: "worker_oom", Upstream: metrics.UpstreamWorkerOOM, Text: "EOF", Fields: textFields},
