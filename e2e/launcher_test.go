@@ -126,3 +126,24 @@ func gone(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err != nil || strings.Contains(string(b), ") Z ")
 }
+
+// §17, §19: the classic watchdog, whose answers have standard error in them, with a zygote for each language.
+func TestOpenFaaS17ClassicWatchdogByAZygote(t *testing.T) {
+	t.Parallel()
+	for program, text := range map[string]string{
+		"python3 index.py": "import os, sys\nsys.stderr.write('log\\n')\nprint(sys.stdin.read() + os.environ['Http_Method'])",
+		"ruby index.rb":    "$stderr.puts 'log'\nputs STDIN.read + ENV['Http_Method']",
+		"perl index.pl":    "print STDERR \"log\\n\"; print <STDIN>, $ENV{Http_Method}, \"\\n\"",
+	} {
+		command, name, _ := strings.Cut(program, " ")
+		file := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		p := ofClassic(t, command+" "+file, "FNPOD_LAUNCHER=zygote")
+		require.Eventually(t, func() bool { return len(p.children()) > 0 }, 20*time.Second, 5*time.Millisecond)
+		for range 3 {
+			r, body := p.do("POST", "/", []byte("text"))
+			require.Equal(t, 200, r.StatusCode)
+			require.Equal(t, "log\ntextPOST\n", body, program)
+		}
+	}
+}

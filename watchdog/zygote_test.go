@@ -244,6 +244,22 @@ func pythonZygote(t testing.TB, text string) watchdog.ForkConfig {
 	return script(t, watchdog.Zygote, "python", map[string]string{"index.py": text}, "index.py")
 }
 
+// What goes to both streams comes in the order of writing, where they are one.
+func TestZygoteCombinesOutputAsExecDoes(t *testing.T) {
+	subreaper(t)
+	for language, text := range map[string]string{
+		"python": "import sys\nprint('out')\nprint('log', file=sys.stderr)\nsys.stdout.flush()\nprint('end', file=sys.stderr)",
+		"ruby":   "puts 'out'\nwarn 'log'\n$stdout.flush\nwarn 'end'",
+		"perl":   "print \"out\\n\"; print STDERR \"log\\n\"; $| = 1; print STDERR \"end\\n\"",
+	} {
+		for _, launcher := range []watchdog.Launcher{watchdog.Exec, watchdog.Zygote} {
+			c := script(t, launcher, language, map[string]string{"script": text}, "script")
+			c.Combined = true
+			require.Equal(t, "log\nout\nend\n", outcomes(t, c, 1)[0].answer, "%s, %v", language, launcher)
+		}
+	}
+}
+
 // Every byte comes back (rule W13), whether a process waits or is forked then, and nothing is left.
 func TestW13BodiesThroughAZygote(t *testing.T) {
 	subreaper(t)

@@ -66,9 +66,11 @@ loop do
         nil
       end
       ENV.store(*text.split('=', 2))
-      $stdin.reopen(files[1])
-      $stdout.reopen(files[2])
-      $stderr.reopen(files[3])
+      [$stdin, $stdout, $stderr].zip(files[1..]) do |stream, end_of_ours|
+        sync = stream.sync # reopen takes it from the other one
+        stream.reopen(end_of_ours)
+        stream.sync = sync
+      end
       files[1..].each(&:close)
       files[0].close_on_exec = true
       variables = files[0].readpartial(1 << 18) rescue exit!(0)
