@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -521,4 +522,47 @@ func TestNuclio6CronAndKickstart(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Count(p.log.String(), "event cron tick") > 3 }, 10*time.Second, time.Millisecond)
 	const labels = `function="fn",instance="ns-fn",namespace="ns",project="proj",result="success",trigger_id="tick",trigger_kind="cron"}`
 	require.Greater(t, p.series("nuclio_processor_handled_events_total{"+labels), 2.0)
+}
+
+// H8: a body that comes slowly holds no worker. §2.1: a pod may have no http trigger.
+func TestNuclioH8SlowBodiesHoldNoWorker(t *testing.T) {
+	t.Parallel()
+	p := startNuclio(t, nuclioSpec{files: py(nuclioFunction)})
+	c, err := net.Dial("tcp", p.listen)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n%s", strings.Repeat("x", 500_000))
+	require.NoError(t, err)
+	for range 3 {
+		_, body := p.eval(`'ok'`)
+		require.Equal(t, "ok", body)
+	}
+	_, err = c.Write([]byte(strings.Repeat("x", 500_000)))
+	require.NoError(t, err)
+	answer := make([]byte, 64)
+	n, err := c.Read(answer)
+	require.NoError(t, err)
+	require.Contains(t, string(answer[:n]), "HTTP/1.1 200 OK")
+}
+
+func TestNuclio21NoHTTPTrigger(t *testing.T) {
+	t.Parallel()
+	p := prepareNuclio(t, nuclioSpec{files: py("def handler(context, event): print('tick', event.body, flush=True)")})
+	file := filepath.Join(p.dir, "processor.yaml")
+	for _, triggers := range []string{"{tick: {kind: cron, attributes: {interval: 50ms}}}", "{}"} {
+		require.NoError(t, os.WriteFile(file, []byte("spec:\n  runtime: python\n  handler: main:handler\n  triggers: "+triggers+"\n"), 0o600))
+		q := &nuclioPod{pod: &pod{t: t, listen: p.listen, admin: p.admin, ended: make(chan struct{})}, dir: p.dir, health: p.health, web: p.web}
+		q.cmd = exec.Command(p.cmd.Path, p.cmd.Args[1:]...)
+		q.cmd.Args[0], q.cmd.Env, q.cmd.WaitDelay = p.cmd.Args[0], p.cmd.Env, p.cmd.WaitDelay
+		q.cmd.Stdout, q.cmd.Stderr = &q.log, &q.log
+		q.begin()
+		q.waitHealthy()
+		_, err := net.Dial("tcp", q.listen)
+		require.Error(t, err, "nothing listens")
+		if triggers != "{}" {
+			require.Eventually(t, func() bool { return strings.Contains(q.log.String(), "tick") }, 10*time.Second, time.Millisecond)
+		}
+		q.signal(syscall.SIGTERM)
+		require.Equal(t, 0, q.exit())
+	}
 }

@@ -183,6 +183,9 @@ func (c *nuclioCmd) doors(p *pod, f *nuclioFunction, inv *invocation) {
 	}
 }
 
+// bufferedBody is the largest body that is read before a worker is asked for: what Nuclio allows unless it is told.
+const bufferedBody = 4 << 20
+
 // nuclioFront are our settings, as far as Nuclio's say something about them. A pod without an http trigger has no port.
 func nuclioFront(s *nuclio.Settings, src *nuclio.Source, inv *invocation) *front {
 	f := defaults().Serve.Front
@@ -200,6 +203,7 @@ func nuclioFront(s *nuclio.Settings, src *nuclio.Source, inv *invocation) *front
 	if src != nil {
 		f.Listen = address{network: "tcp", address: src.Address}
 		p.HeadBytes, p.MaxBody = src.HeadBytes, src.MaxBody
+		p.BufferBody = min(src.MaxBody, bufferedBody) // a worker is not asked for before that is here
 	}
 	return &f
 }

@@ -65,3 +65,37 @@ func FuzzSettings(f *testing.F) {
 		}
 	})
 }
+
+// §2.1, §2.3: which sinks there are, and from which level on.
+func TestNuclio23LogSinks(t *testing.T) {
+	t.Parallel()
+	const sinks = "logger: {sinks: {out: {kind: stdout, attributes: {encoding: json, timeFieldName: at, varGroupName: more}}, other: {kind: stdout}, cloud: {kind: appinsights}}, functions: [{level: warning, sink: out}]}"
+	for _, test := range []struct {
+		own, platform string
+		want          []string // encoding and level of each
+		err           string
+	}{
+		{"", "", []string{"console DEBUG"}, ""},
+		{"", sinks, []string{"json WARN"}, ""},
+		{"[{level: error}]", sinks, []string{"json ERROR"}, ""},
+		{"[{level: info, sink: other}, {level: what, sink: out}]", sinks, []string{"console INFO", "json DEBUG"}, ""},
+		{"[{sink: none}]", sinks, nil, "there is no such sink"},
+		{"[{sink: cloud}]", sinks, nil, "appinsights"},
+	} {
+		c, err := nuclio.ParseConfig([]byte("spec: {runtime: python, loggerSinks: " + test.own + "}"))
+		require.NoError(t, err)
+		p, err := nuclio.ParsePlatform([]byte(test.platform))
+		require.NoError(t, err)
+		s, err := nuclio.Read(c, p, nothing)
+		if test.err != "" {
+			require.ErrorContains(t, err, test.err)
+			continue
+		}
+		require.NoError(t, err)
+		var got []string
+		for _, sink := range s.Sinks {
+			got = append(got, map[bool]string{true: "json", false: "console"}[sink.JSON]+" "+sink.Level.String())
+		}
+		require.Equal(t, test.want, got)
+	}
+}
