@@ -32,6 +32,7 @@ type collector struct {
 	mu       sync.Mutex
 	resource map[string]string // guarded by mu
 	spans    []tracedSpan      // guarded by mu
+	series   []pushedSeries    // guarded by mu; of the last message
 }
 
 func newCollector(t *testing.T, grpc bool) *collector {
@@ -54,9 +55,15 @@ func (c *collector) take(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not whole", http.StatusBadRequest)
 		return
 	}
+	take := c.takeSpans
 	switch r.URL.Path + " " + r.Header.Get("Content-Type") {
 	case "/v1/traces application/x-protobuf":
-	case "/opentelemetry.proto.collector.trace.v1.TraceService/Export application/grpc":
+	case "/v1/metrics application/x-protobuf":
+		take = c.takeMetrics
+	case "/opentelemetry.proto.collector.trace.v1.TraceService/Export application/grpc", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export application/grpc":
+		if strings.Contains(r.URL.Path, "Metrics") {
+			take = c.takeMetrics
+		}
 		body = body[5:]
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
@@ -67,6 +74,11 @@ func (c *collector) take(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	take(body)
+}
+
+// takeSpans is called with mu held.
+func (c *collector) takeSpans(body []byte) {
 	for _, resource := range otlp(body).all(1) {
 		c.resource = attributes(otlp(resource).one(1))
 		for _, scope := range otlp(resource).all(2) {

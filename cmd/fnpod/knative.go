@@ -107,6 +107,7 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 			},
 		},
 		collectors: figures.collectors,
+		keepers:    figures.keepers(),
 		ending:     drain.Stop,
 	}
 	if err := c.trace(p, routes, inv); err != nil {

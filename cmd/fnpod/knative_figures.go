@@ -22,24 +22,24 @@ type knativeFigures struct {
 	tags     *knative.Tags
 	user     *knative.UserMetrics // nil: nobody reads them
 	names    string               // of the series of user; "" without any
+	pusher   *knative.Pusher      // nil: they are read on a port
 }
 
 // newKnativeFigures returns figures without requests.
 func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (*knativeFigures, error) {
 	f := &knativeFigures{settings: s, stat: knative.NewStat(s.Pod), tags: &knative.Tags{}}
-	switch protocol := s.Observability.RequestMetrics.Protocol; protocol {
-	case knative.ProtocolPrometheus:
-	case knative.ProtocolHTTP, knative.ProtocolGRPC:
-		log.Warn("metrics are not pushed: only prometheus is there", "protocol", protocol)
+	if s.Observability.RequestMetrics.Protocol == knative.ProtocolNone {
 		return f, nil
-	default:
-		return f, nil
+	}
+	var err error
+	if f.pusher, err = knative.NewPusher(s, inv.collector("METRICS"), log); err != nil {
+		return nil, err
 	}
 	f.names = knative.NamesToday
 	if s.Observability.Legacy {
 		f.names = knative.NamesOlder
 	}
-	if names, ok := inv.env.lookup("FNPOD_KNATIVE_METRICS"); ok {
+	if names, ok := inv.env.lookup("FNPOD_KNATIVE_METRICS"); ok && f.pusher == nil {
 		if all := []string{knative.NamesToday, knative.NamesOlder, knative.NamesBoth}; !slices.Contains(all, names) {
 			return nil, fmt.Errorf("FNPOD_KNATIVE_METRICS %q: must be one of %q", names, all)
 		}
@@ -57,6 +57,10 @@ func (f *knativeFigures) collectors(p *pod) []metrics.Collector {
 		st := p.queue.Stats()
 		return float64(st.Executing + st.Queued)
 	})
+	if f.pusher != nil {
+		f.pusher.Register(f.user)
+		return nil
+	}
 	return f.user.Collectors()
 }
 
@@ -86,7 +90,7 @@ func (f *knativeFigures) servers(p *pod, inv *invocation) ([]*server, error) {
 		return nil, err
 	}
 	list := []*server{{name: autoscaler, address: at, serve: f.serveStat}}
-	if f.names == "" {
+	if f.names == "" || f.pusher != nil {
 		return list, nil
 	}
 	if at, err = inv.knativePort(user, knativeMetricsPort); err != nil {
@@ -98,6 +102,17 @@ func (f *knativeFigures) servers(p *pod, inv *invocation) ([]*server, error) {
 	return append(list, &server{name: user, address: at, serve: func(ctx context.Context, l net.Listener) error {
 		return (&metrics.Server{Set: p.metrics, Log: p.log}).Run(ctx, l)
 	}}), nil
+}
+
+// keepers run as long as the pod.
+func (f *knativeFigures) keepers() []func(ctx context.Context) error {
+	if f.pusher == nil {
+		return nil
+	}
+	return []func(ctx context.Context) error{func(ctx context.Context) error {
+		f.pusher.Run(ctx)
+		return nil
+	}}
 }
 
 // serveStat sums up and answers until ctx ends.

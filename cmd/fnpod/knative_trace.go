@@ -10,15 +10,11 @@ import (
 
 // trace adds spans to what is done with requests, if the controller wants them.
 func (c *knativeCmd) trace(p *pod, routes *knative.Routes, inv *invocation) error {
-	collector, ok := inv.env.lookup("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-	if !ok {
-		collector, _ = inv.env.lookup("OTEL_EXPORTER_OTLP_ENDPOINT")
-	}
 	var lines io.Writer
 	if c.settings.Observability.Tracing.Protocol == knative.ProtocolStdout {
 		lines = inv.lines(p.log)
 	}
-	e, err := knative.NewExporter(c.settings, collector, lines, p.log)
+	e, err := knative.NewExporter(c.settings, inv.collector("TRACES"), lines, p.log)
 	if err != nil || e == nil {
 		return err
 	}
@@ -42,4 +38,13 @@ func (c *knativeCmd) trace(p *pod, routes *knative.Routes, inv *invocation) erro
 		return nil
 	})
 	return nil
+}
+
+// collector is where OpenTelemetry's own variables send a signal.
+func (inv *invocation) collector(signal string) string {
+	if address, ok := inv.env.lookup("OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT"); ok {
+		return address
+	}
+	address, _ := inv.env.lookup("OTEL_EXPORTER_OTLP_ENDPOINT")
+	return address
 }

@@ -20,6 +20,8 @@
 //	trace.go          which requests have spans, and what the user container is told
 //	span.go           spans, and how they look on the wire
 //	exporter.go       how they come to a collector
+//	push.go           how series come there
+//	otlp.go           the collector, and messages for it
 //	profile.go        profiles of ourselves
 //	answer.go         statuses and fields as clients and the activator know them
 //	forwarded.go      who the client is, told to the function

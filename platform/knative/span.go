@@ -1,8 +1,8 @@
 package knative
 
 import (
-	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"strconv"
 	"time"
 )
@@ -23,11 +23,6 @@ type span struct {
 	start, end time.Time
 	attrs      []attr
 	failed     bool
-}
-
-type attr struct {
-	key, text string
-	number    int64 // if text is ""
 }
 
 // spans returns what is told of a request, the oldest first.
@@ -67,24 +62,14 @@ func (r *traced) spans() []span {
 	return append(list, client)
 }
 
-// Types on the wire of protobuf.
-const (
-	wireVarint  = 0
-	wireFixed64 = 1
-	wireBytes   = 2
-)
-
 // appendSpans appends an ExportTraceServiceRequest of OTLP: the same message over HTTP and gRPC.
 func appendSpans(b []byte, resource []attr, list []span) []byte {
-	return appendMessage(b, 1, func(b []byte) []byte { // ResourceSpans
-		b = appendMessage(b, 1, func(b []byte) []byte { return appendAttrs(b, 1, resource) })
-		return appendMessage(b, 2, func(b []byte) []byte { // ScopeSpans
-			b = appendMessage(b, 1, func(b []byte) []byte { return appendText(b, 1, scopeQueue) })
-			for i := range list {
-				b = appendMessage(b, 2, list[i].append)
-			}
-			return b
-		})
+	return appendResource(b, resource, func(b []byte) []byte {
+		b = appendScope(b, scopeQueue)
+		for i := range list {
+			b = appendMessage(b, 2, list[i].append)
+		}
+		return b
 	})
 }
 
@@ -104,46 +89,6 @@ func (s *span) append(b []byte) []byte {
 		b = appendMessage(b, 15, func(b []byte) []byte { return appendVarint(b, 3, 2) })
 	}
 	return b
-}
-
-// appendAttrs appends each as a KeyValue.
-func appendAttrs(b []byte, field int, attrs []attr) []byte {
-	for _, a := range attrs {
-		b = appendMessage(b, field, func(b []byte) []byte {
-			b = appendText(b, 1, a.key)
-			return appendMessage(b, 2, func(b []byte) []byte {
-				if a.text != "" || a.number == 0 {
-					return appendText(b, 1, a.text)
-				}
-				return appendVarint(b, 3, uint64(a.number))
-			})
-		})
-	}
-	return b
-}
-
-func appendTag(b []byte, field, wire int) []byte {
-	return binary.AppendUvarint(b, uint64(field<<3|wire))
-}
-
-func appendVarint(b []byte, field int, v uint64) []byte {
-	return binary.AppendUvarint(appendTag(b, field, wireVarint), v)
-}
-
-func appendTime(b []byte, field int, t time.Time) []byte {
-	return binary.LittleEndian.AppendUint64(appendTag(b, field, wireFixed64), uint64(t.UnixNano()))
-}
-
-func appendText(b []byte, field int, text string) []byte {
-	b = binary.AppendUvarint(appendTag(b, field, wireBytes), uint64(len(text)))
-	return append(b, text...)
-}
-
-// appendMessage appends what fill appends, with its length before it.
-func appendMessage(b []byte, field int, fill func([]byte) []byte) []byte {
-	content := fill(nil)
-	b = binary.AppendUvarint(appendTag(b, field, wireBytes), uint64(len(content)))
-	return append(b, content...)
 }
 
 // appendLine appends a span as a line of JSON, with the names that the original's standard output has.
@@ -177,4 +122,10 @@ func (s *span) appendLine(b []byte) []byte {
 		b = append(b, `}}`...)
 	}
 	return append(b, "]}\n"...)
+}
+
+// appendJSON appends a text in quotes.
+func appendJSON(b []byte, text string) []byte {
+	quoted, _ := json.Marshal(text) // of a string there is no error
+	return append(b, quoted...)
 }
