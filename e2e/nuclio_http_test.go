@@ -316,6 +316,8 @@ func TestNuclio4WorkersAndStatistics(t *testing.T) {
 	require.InDelta(t, 7, value("worker_allocation_total", `result="success_immediate",`, ""), 0)
 	require.InDelta(t, 1, value("worker_allocation_total", `result="error_timeout",`, ""), 0)
 	require.InDelta(t, 0, value("worker_allocation_total", `result="success_after_wait",`, ""), 0)
+	require.InDelta(t, 0, value("worker_pending_allocation_current", "", ""), 0)
+	require.InDelta(t, 0, value("worker_allocation_wait_duration_ms_sum", "", ""), 0)
 	require.InDelta(t, 650, value("worker_allocation_workers_available_percentage", "", ""), 0, "W8: six times all, once half, once none")
 	require.InDelta(t, 3000, value("handled_events_duration_milliseconds_sum", "", `,worker_index="0"`)+value("handled_events_duration_milliseconds_sum", "", `,worker_index="1"`), 1500)
 	require.InDelta(t, 7, value("handled_events_duration_milliseconds_count", "", `,worker_index="0"`)+value("handled_events_duration_milliseconds_count", "", `,worker_index="1"`), 0)

@@ -125,3 +125,12 @@ func TestNuclio9NodeAsync(t *testing.T) {
 		require.Contains(t, bad.log.String(), want)
 	}
 }
+
+// §9: a handler in Node alone, without the processor's files.
+func TestNuclio9NodeInWarmWorkers(t *testing.T) {
+	t.Parallel()
+	p := start(t, "serve", handlerFile(t, "function.js", "exports.handler = (context, event) => context.callback(event.trigger.kind + context.userData.a);\nexports.initContext = async (context) => { context.userData.a = 5; };"), "--contract", "nuclio")
+	code, body := p.get("/")
+	require.Equal(t, 200, code)
+	require.Equal(t, "http5", body)
+}

@@ -178,13 +178,20 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 	return config, errors.Join(err, config.Validate())
 }
 
-// unframed passes a line of a function on as it is.
+// unframed passes a line of a function on as it is, as far as it is there.
 func (inv *invocation) unframed(l watchdog.Line) {
+	if l.Dropped > 0 && len(l.Text) == 0 {
+		return
+	}
+	end := newline
+	if l.Cut {
+		end = cutMark
+	}
 	var w io.Writer = inv.pipe
 	if l.Stream == watchdog.Stderr {
 		w = inv.stderr
 	}
-	_, _ = w.Write(append(slices.Clip(l.Text), '\n')) // there is nowhere to report it
+	_, _ = w.Write(append(slices.Clip(l.Text), end...)) // there is nowhere to report it
 }
 
 // nuclioEnvironment is what workers of all languages find in their environment.

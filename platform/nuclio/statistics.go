@@ -3,6 +3,7 @@ package nuclio
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,11 @@ func (s *Statistics) Collect(out chan<- prometheus.Metric) {
 			names = label[:1]
 		}
 		desc := prometheus.NewDesc("nuclio_processor_"+name, help, names, s.labels)
-		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, value, label[len(names):]...)
+		kind := prometheus.CounterValue
+		if strings.HasSuffix(name, "_current") {
+			kind = prometheus.GaugeValue
+		}
+		out <- prometheus.MustNewConstMetric(desc, kind, value, label[len(names):]...)
 	}
 	count := func(name, help string, n uint64, label ...string) { send(name, help, float64(n), label...) }
 	const handled, allocated = "Events that have ended.", "Events that were given a worker, or were not in time."
@@ -131,7 +136,10 @@ func (s *Statistics) Collect(out chan<- prometheus.Metric) {
 	count("worker_allocation_total", allocated, s.immediate.Load(), "result", "success_immediate")
 	count("worker_allocation_total", allocated, s.waited.Load(), "result", "success_after_wait")
 	count("worker_allocation_total", allocated, s.timeout.Load(), "result", "error_timeout")
-	send("worker_allocation_wait_duration_milliseconds_sum", "Time that events waited for a worker which they were given.", float64(s.waitedMilliseconds.Load()))
+	const waited = "Time that events waited for a worker which they were given."
+	send("worker_allocation_wait_duration_milliseconds_sum", waited, float64(s.waitedMilliseconds.Load()))
+	send("worker_allocation_wait_duration_ms_sum", waited, float64(s.waitedMilliseconds.Load())) // as autoscalers are told
+	send("worker_pending_allocation_current", "Events that wait for a worker.", float64(s.queue.Stats().Queued))
 	count("worker_allocation_workers_available_percentage", "Sum of the percentages of idle workers, one for each event that asked.", s.availablePercent.Load())
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()

@@ -4,6 +4,12 @@
 const LOG = 0x23, LEVELS = ['debug', 'info', 'warn', 'error'], MOST_LOG = 64 << 10, MOST_FIELD = 4096;
 const UNSENT = /^(content-length|transfer-encoding|connection|date|keep-alive|upgrade|trailer|te)$/;
 
+const readAll = readSettings; // as it is without this part
+readSettings = () => {
+  readAll();
+  settings.name ||= 'handler';
+};
+
 let event = null; // in progress: its number, and the log lines that its client wants
 
 contract = async (handle, module) => {
