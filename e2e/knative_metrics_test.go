@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -168,4 +170,39 @@ func (p *queuePod) older() {
 	p.cmd.Env = slices.DeleteFunc(p.cmd.Env, func(v string) bool {
 		return strings.HasPrefix(v, "OBSERVABILITY_CONFIG=") || strings.HasPrefix(v, "QUEUE_PROXY_TLS_")
 	})
+}
+
+func TestKnative132VersionsOfHTTP(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(told))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	p, series := measuredPod(t, s.Listener.Addr().String())
+	var h2c http.Protocols
+	h2c.SetUnencryptedHTTP2(true)
+	client := &http.Transport{Protocols: &h2c}
+	t.Cleanup(client.CloseIdleConnections)
+	r, err := http.NewRequestWithContext(t.Context(), "BREW", "http://"+p.listen, strings.NewReader("hello"))
+	require.NoError(t, err)
+	resp, err := client.RoundTrip(r)
+	require.NoError(t, err)
+	_, err = io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	c, err := net.Dial("tcp", p.listen)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	_, err = io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+	require.NoError(t, err)
+	_, err = io.ReadAll(c)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		all := series("http_server_request_body_size_bytes_sum")
+		return strings.Contains(all, `http_request_method="_OTHER",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="2"`) &&
+			strings.Contains(all, `http_request_method="GET",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="1.0"`)
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Contains(t, series("http_server_request_body_size_bytes_sum"), "} 5\n")
 }
