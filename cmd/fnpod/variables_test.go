@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -44,4 +46,14 @@ func TestOurVariablesBeatThoseOfPlatforms(t *testing.T) {
 
 	_, err = called(append(queueProxy, "FNPOD_QUEUE_DISCIPLINE=lifo")...).command(nil)
 	require.EqualError(t, err, `queue-discipline "lifo" (variable FNPOD_QUEUE_DISCIPLINE): allowed: fifo, adaptive`)
+}
+
+func TestVariablesOfPlatformsThatAreDocumentedAreKnown(t *testing.T) {
+	text, err := os.ReadFile("../../docs/knative.md")
+	require.NoError(t, err)
+	names := regexp.MustCompile(`FNPOD_KNATIVE_[A-Z_]+`).FindAllString(string(text), -1)
+	require.Greater(t, len(names), 3)
+	for _, name := range names {
+		require.Contains(t, platformVariables, name)
+	}
 }
