@@ -27,11 +27,14 @@ func TestNuclioAnswersBelongToTheirRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := start(t, spec)
+			before := p.holds()
 			var wrong, good atomic.Int64
 			var all sync.WaitGroup
 			for c := range clients {
 				all.Go(func() {
-					client := &http.Client{Timeout: 20 * time.Second}
+					transport := &http.Transport{}
+					defer transport.CloseIdleConnections()
+					client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
 					for i := range requests {
 						id := fmt.Sprintf("%d-%d", c, i)
 						path, body := "/echo", "x"
@@ -72,6 +75,10 @@ func TestNuclioAnswersBelongToTheirRequests(t *testing.T) {
 			require.Greater(t, good.Load(), int64(clients*requests/2))
 			p.waitHealthy()
 			require.Eventually(t, func() bool { return len(p.children()) == 3 }, 10*time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool {
+				now := p.holds()
+				return now.files <= before.files && now.goroutines <= before.goroutines && now.executing == 0
+			}, 20*time.Second, 50*time.Millisecond, "nothing is left of what died")
 			p.signal(syscall.SIGTERM)
 			require.Equal(t, 0, p.exit())
 			require.NotContains(t, p.log.String(), "DATA RACE")

@@ -211,3 +211,50 @@ func TestNuclio77ExternalStreams(t *testing.T) {
 	_, body := nuclioAsk(t, p, "POST", "/sleep", "0")
 	require.Equal(t, "slept", body, "the stream without an end was cut at the time-out")
 }
+
+// §10–§12, X7: how the wrappers of other languages are started, and what they are told.
+func TestNuclio10ExternalLanguages(t *testing.T) {
+	t.Parallel()
+	stand, err := os.ReadFile("testdata/nuclio_lines.py")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	wrapper := filepath.Join(dir, "wrapper")
+	require.NoError(t, os.WriteFile(wrapper, nil, 0o600))
+	for _, program := range []string{"ruby", "java", "dotnet"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, program), stand, 0o700)) //nolint:gosec // it is a program
+	}
+	for _, test := range []struct{ runtime, handler, program, args string }{
+		{"ruby", "main:handler", "ruby", wrapper + ` --handler main:handler --socket-path \S+/nuclio-rpc-.{20}\.sock`},
+		{"java:11", "pkg:Main", "java", `-Xmx64m -Xms8m -jar ` + wrapper + ` -handler Main -port \d+ -workerid 0`},
+		{"dotnetcore", "ns.Type:Method", "dotnet", wrapper + ` \S+/nuclio-rpc-.{20}\.sock ns\.Type:Method`},
+	} {
+		t.Run(test.program, func(t *testing.T) {
+			t.Parallel()
+			p := startNuclio(t, nuclioSpec{
+				runtime: test.runtime, handler: test.handler, spec: "  runtimeAttributes: {jvmOptions: [-Xmx64m, -Xms8m]}\n",
+				env: []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "NUCLIO_WRAPPER_PATH=" + wrapper, "NUCLIO_WRAPPER_JAR=" + wrapper, "NUCLIO_DOTNETCORE_WRAPPER_PATH=" + wrapper},
+			})
+			for _, body := range []string{"", "a\nb\x00ü", strings.Repeat("x", 100_000)} {
+				_, text := nuclioAsk(t, p, "POST", "/a?b=c", body)
+				var got struct {
+					Event struct {
+						Body   []byte
+						Path   string
+						Fields map[string]string
+					}
+					Args          []string
+					Name, Program string
+				}
+				require.NoError(t, json.Unmarshal([]byte(text), &got), text)
+				require.Equal(t, body, string(got.Event.Body))
+				require.Equal(t, "/a", got.Event.Path)
+				require.Equal(t, map[string]string{"b": "c"}, got.Event.Fields)
+				require.Equal(t, "fn", got.Name)
+				require.Equal(t, test.program, got.Program)
+				require.Regexp(t, "^"+test.args+"$", strings.Join(got.Args, " "))
+			}
+			p.signal(syscall.SIGTERM)
+			require.Equal(t, 0, p.exit())
+		})
+	}
+}
