@@ -258,3 +258,29 @@ func TestNuclio10ExternalLanguages(t *testing.T) {
 		})
 	}
 }
+
+// B3, T3: while no wrapper starts, clients may leave, and are refused when there is no hope; then the pod recovers.
+func TestNuclioT3ExternalWrappersThatDoNotStart(t *testing.T) {
+	t.Parallel()
+	broken := filepath.Join(t.TempDir(), "broken")
+	p := external(t, nuclioSpec{env: []string{"BROKEN=" + broken}, trigger: "      workerTerminationTimeout: 1s\n"})
+	require.NoError(t, os.WriteFile(broken, nil, 0o600))
+	_, body := nuclioAsk(t, p, "POST", "/exit", "1")
+	require.Equal(t, "EOF", body)
+	c := &http.Client{Timeout: 100 * time.Millisecond}
+	resp, err := c.Post("http://"+p.listen+"/sleep", "", strings.NewReader("0"))
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return p.number("queue", "executing") == 0 }, 10*time.Second, time.Millisecond, "who left holds no worker's place")
+	code, _ := p.ask("http://" + p.health + "/ready")
+	require.Equal(t, 503, code)
+	resp, body = nuclioAsk(t, p, "POST", "/sleep", "0")
+	require.Equal(t, 503, resp.StatusCode)
+	require.JSONEq(t, `{"error":"Server not ready","status":"error"}`, body, "5.2")
+	require.NoError(t, os.Remove(broken))
+	p.waitHealthy()
+	_, body = nuclioAsk(t, p, "POST", "/sleep", "0")
+	require.Equal(t, "slept", body)
+}

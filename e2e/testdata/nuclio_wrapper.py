@@ -59,6 +59,8 @@ def say(kind, value):
     events.sendall(kind + json.dumps(value).encode() + b'\n')
 
 
+if os.path.exists(os.environ.get('BROKEN', '')):
+    sys.exit(7)
 signal.signal(signal.SIGUSR1, lambda *_: print('called back', flush=True))
 events = connect(options['--event-socket-path'])
 control = connect(options['--control-socket-path'])

@@ -52,6 +52,7 @@ type External struct {
 	mu      sync.Mutex
 	idle    []*wrapped    // guarded by mu; the one that is idle longest first
 	live    int           // guarded by mu: those that are ready
+	failing int           // guarded by mu: starts in a row that led to nothing
 	changed chan struct{} // guarded by mu; closed when there is more to take
 	closed  error         // guarded by mu: why there are no workers any more
 	once    sync.Once
@@ -101,27 +102,33 @@ func (p *External) Run(ctx context.Context) error {
 	return nil
 }
 
-const firstPause, longestPause = 100 * time.Millisecond, 30 * time.Second
+const (
+	firstPause, longestPause = 100 * time.Millisecond, 30 * time.Second
+
+	// shortLife is how long a wrapper has to live, without an event, for its end not to count as a failed start.
+	shortLife = 10 * time.Second
+	// hopeless is the number of failed starts in a row after which events are refused instead of waiting.
+	hopeless = 5
+)
 
 // nurse keeps the wrapper with an index alive.
 func (p *External) nurse(ctx context.Context, index int) error {
-	pause := firstPause
 	for ctx.Err() == nil {
 		w, err := p.start(ctx, index)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil
-		case err != nil && !p.wasReady():
-			return err
-		case err != nil:
+		if err != nil {
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case !p.wasReady():
+				return err
+			}
+			pause := p.failed()
 			p.log.Error("worker did not start", "worker_index", index, "err", err, "retry_in", pause.String())
 			if !rest(ctx, pause) {
 				return nil
 			}
-			pause = min(2*pause, longestPause)
 			continue
 		}
-		pause = firstPause
 		p.join(w)
 		select {
 		case <-w.proc.Done():
@@ -132,8 +139,31 @@ func (p *External) nurse(ctx context.Context, index int) error {
 			w.end(p.grace)
 		}
 		w.close()
+		if w.proven.Load() || time.Since(w.born) >= shortLife {
+			p.worked()
+		} else if !rest(ctx, p.failed()) {
+			return nil
+		}
 	}
 	return nil
+}
+
+// failed counts a start that led to nothing and returns how long to wait before the next.
+func (p *External) failed() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failing++
+	if p.failing == hopeless { // who waits is told
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}
+	return min(firstPause<<min(p.failing-1, 10), longestPause)
+}
+
+func (p *External) worked() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failing = 0
 }
 
 // rest waits, and reports whether ctx still lives.
@@ -187,25 +217,68 @@ func (p *External) put(w *wrapped) {
 	p.changed = make(chan struct{})
 }
 
+// cut is a wait that was interrupted.
+type cut chan struct{}
+
+// Interrupt implements the Interrupter of an Exchange.
+func (c cut) Interrupt() {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // take returns the wrapper that is idle longest, or waits for one.
-func (p *External) take() (*wrapped, error) {
+func (p *External) take(x workers.Exchange) (*wrapped, error) {
+	var interrupted cut
 	for {
-		p.mu.Lock()
-		for len(p.idle) > 0 {
-			w := p.idle[0]
-			p.idle = p.idle[1:]
-			if !w.dead() {
-				p.mu.Unlock()
-				return w, nil
+		w, changed, err := p.next()
+		if interrupted != nil && (w != nil || err != nil) {
+			if cause := x.OnInterrupt(nil); cause != nil {
+				if w != nil {
+					p.put(w)
+				}
+				return nil, cause
 			}
 		}
-		closed, changed := p.closed, p.changed
-		p.mu.Unlock()
-		if closed != nil {
-			return nil, closed
+		if w != nil || err != nil {
+			return w, err
 		}
-		<-changed
+		if interrupted == nil {
+			interrupted = make(cut, 1)
+			if cause := x.OnInterrupt(interrupted); cause != nil {
+				return nil, cause
+			}
+		}
+		select {
+		case <-changed:
+		case <-interrupted:
+			if cause := x.OnInterrupt(nil); cause != nil {
+				return nil, cause
+			}
+			interrupted = nil
+		}
 	}
+}
+
+// next returns a wrapper that is idle, or why there will be none, or else what is closed when it is worth another look.
+func (p *External) next() (*wrapped, <-chan struct{}, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.idle) > 0 {
+		w := p.idle[0]
+		p.idle = p.idle[1:]
+		if !w.dead() {
+			return w, nil, nil
+		}
+	}
+	switch {
+	case p.closed != nil:
+		return nil, nil, p.closed
+	case p.live == 0 && p.failing >= hopeless:
+		return nil, nil, fmt.Errorf("%w: %d starts failed", workers.ErrNotReady, p.failing)
+	}
+	return nil, p.changed, nil
 }
 
 // Do runs one event and writes its answer to x. When it returns, nothing works on the event any more.
@@ -222,7 +295,7 @@ func (p *External) Do(x workers.Exchange) error {
 	if err != nil {
 		return respond(x, err.Error())
 	}
-	w, err := p.take()
+	w, err := p.take(x)
 	if err != nil {
 		return err
 	}

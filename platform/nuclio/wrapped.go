@@ -41,8 +41,10 @@ type wrapped struct {
 	control sync.WaitGroup // the reader of the control socket
 	second  net.Conn       // nil: none
 
+	born        time.Time
 	interrupted atomic.Bool
 	unfit       atomic.Bool // it was killed, or is about to end
+	proven      atomic.Bool // it has answered an event
 }
 
 // start starts a wrapper and returns when it is ready.
@@ -67,6 +69,7 @@ func (p *External) start(ctx context.Context, index int) (*wrapped, error) {
 		defer func() { _ = control.Close() }() // likewise
 		paths[1] = address(control)
 	}
+	w.born = time.Now()
 	w.proc, err = watchdog.Start(watchdog.Config{
 		Path: c.Path, Args: c.Args(index, paths[0], paths[1]), Env: p.environment(index), Dir: c.Dir, Output: c.Output, OutputRate: -1, Log: p.log,
 	})
@@ -260,6 +263,7 @@ func (w *wrapped) exchange(e *event, frame []byte) error {
 		}
 		over, err := w.take(e, line[0], line[1:])
 		if over || err != nil {
+			w.proven.Store(true)
 			return err
 		}
 	}
