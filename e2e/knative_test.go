@@ -47,7 +47,9 @@ func (p *queuePod) waitListening() {
 	}, 20*time.Second, 5*time.Millisecond, "does not listen")
 }
 
-// prepareQueueProxy is queueProxy without the start.
+// prepareQueueProxy is queueProxy without the start. The variable QUEUE_PROXY names another binary to compare with: an
+// original has fixed ports, so only tests with one pod mean something then, one at a time (-parallel 1), and none that
+// looks at what is ours alone.
 func prepareQueueProxy(t *testing.T, function string, environ ...string) *queuePod {
 	t.Helper()
 	p := &queuePod{
@@ -55,6 +57,10 @@ func prepareQueueProxy(t *testing.T, function string, environ ...string) *queueP
 		tls: freePort(t), drain: freePort(t), autoscaler: freePort(t),
 	}
 	p.cmd = exec.Command(binary)
+	if other := os.Getenv("QUEUE_PROXY"); other != "" {
+		p.cmd = exec.Command(other)
+		p.drain, p.autoscaler = "127.0.0.1:8022", "127.0.0.1:9090"
+	}
 	p.cmd.Env = append(os.Environ(),
 		"CONTAINER_CONCURRENCY=0", "QUEUE_SERVING_PORT="+portOf(t, p.listen), "QUEUE_SERVING_TLS_PORT="+portOf(t, p.tls), "USER_PORT="+portOf(t, function),
 		"REVISION_TIMEOUT_SECONDS=300", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=0", "REVISION_IDLE_TIMEOUT_SECONDS=0",
