@@ -142,7 +142,7 @@ func (p *upload) send() error {
 		if _, err := p.u.nc.Write(frame(room.buf, n, chunked)); err != nil {
 			return err
 		}
-		if !chunked && x.body.left >= spliceFrom {
+		if !chunked && len(x.body.prefix) == 0 && x.body.left >= spliceFrom {
 			if err := p.splice(); err != nil {
 				return err
 			}

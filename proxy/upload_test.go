@@ -461,3 +461,18 @@ func TestAnAnswerHasItsTimeFromTheLastPieceOfItsRequest(t *testing.T) {
 type interruption struct{ c chan struct{} }
 
 func (i interruption) Interrupt() { close(i.c) }
+
+// R2: what came with a head goes first, also where more of it came than fits the first piece.
+func TestALargeBodyKeepsItsOrderBehindALargeBuffer(t *testing.T) {
+	f := newEcho(t, "tcp")
+	c := newPod(t, f.backend()).dial()
+	body := string(pattern(300_000))
+	for range 20 {
+		c.send(post("/", body[:30_000])) // leaves a large buffer behind
+		require.Equal(t, 200, c.receive("POST").code)
+		c.send(upload(lengthFraming(len(body))) + body)
+		r := c.receive("POST")
+		require.Equal(t, 200, r.code)
+		require.True(t, strings.HasSuffix(r.body, body), "the body is another one")
+	}
+}
