@@ -92,7 +92,7 @@ func TestOpenFaaS19ClassicHandlerByAZygote(t *testing.T) {
 		require.Empty(t, body)
 		r, _ := p.do("POST", "/", []byte("raise"))
 		require.Equal(t, 500, r.StatusCode)
-		require.Contains(t, p.log.String(), "ValueError: why")
+		p.logged(`stderr: ValueError: why`)
 		require.Equal(t, launcher == "zygote", len(p.children()) > 0)
 	}
 }

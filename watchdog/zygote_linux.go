@@ -22,6 +22,7 @@ const (
 	zygoteMostRSS = 200 << 20
 	zygoteStart   = 60 * time.Second // until it has imported everything
 	zygoteAnswer  = 10 * time.Second // to a command
+	zygoteEnd     = time.Second      // after the last command
 )
 
 // errUnfit means that a process is none to fork from, and will not become one.
@@ -272,11 +273,13 @@ func (w *warm) collect(pid int) {
 	_, _ = waitid(unix.P_PID, pid, unix.WNOHANG) // it is ours now, or the zygote's until that ends
 }
 
-// end ends the zygote. Its children go on.
+// end ends the zygote, which first collects whom it was told to. Its other children go on.
 func (w *warm) end() {
 	w.dead.Store(true)
-	w.proc.Kill()
+	_ = unix.Shutdown(w.fd, unix.SHUT_WR) // fails when it has ended
+	kill := time.AfterFunc(zygoteEnd, w.proc.Kill)
 	<-w.proc.Done()
+	kill.Stop()
 	w.close()
 }
 

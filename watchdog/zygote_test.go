@@ -484,3 +484,19 @@ func TestManyRequestsThroughAZygoteLeaveNothingBehind(t *testing.T) {
 	require.Zero(t, f.Stats().Running)
 	require.EqualValues(t, 80, f.Stats().Failures["exited"])
 }
+
+// The zygote has collected its children before it ends: nobody is left to who looks after orphans (rule W1).
+func TestW1ZygotesLeaveNoOrphans(t *testing.T) {
+	subreaper(t)
+	t.Run("run", func(t *testing.T) {
+		c := pythonZygote(t, "print('answer')")
+		c.Standby = 5
+		f := forksWarm(t, c)
+		waits(t, f, 5)
+		for range 5 {
+			require.NoError(t, f.Do(newExchange("GET /")))
+		}
+	})
+	_, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+	require.ErrorIs(t, err, syscall.ECHILD)
+}
