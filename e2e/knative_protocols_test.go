@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -216,6 +217,11 @@ func TestKnative87GRPC(t *testing.T) {
 	out, err := invoke(t.Context(), c, "hello")
 	require.NoError(t, err)
 	require.Equal(t, "hello", out)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err = invoke(ctx, c, "hello")
+	require.NoError(t, err)
+	require.LessOrEqual(t, f.deadline.Load(), time.Minute.Milliseconds(), "the client's deadline goes on as it is")
 	_, err = invoke(t.Context(), c, "fail")
 	requireStatus(t, codes.FailedPrecondition, err)
 	for method, want := range map[string][]string{"Down": {"0", "1", "2"}, "Up": {"3"}, "Both": {"3"}} {

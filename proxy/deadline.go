@@ -81,7 +81,7 @@ func (x *Exchange) appendTimeout(dst []byte) []byte {
 
 // setGRPCTimeout does the same for a function that speaks gRPC.
 func (x *Exchange) setGRPCTimeout(h http.Header) {
-	if x.deadline != never && isGRPC(h) {
+	if x.deadline != never && isGRPC(h) && x.c.srv.hooks.Deadline == nil {
 		h["Grpc-Timeout"] = []string{grpcTimeoutOf(x.Remaining())}
 	}
 }
