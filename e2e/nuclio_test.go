@@ -81,6 +81,7 @@ func startNuclio(t *testing.T, n nuclioSpec) *nuclioPod {
 
 func (p *nuclioPod) waitHealthy() {
 	p.t.Helper()
+	p.t.Cleanup(http.DefaultClient.CloseIdleConnections) // the drain waits a second for those
 	require.Eventually(p.t, func() bool {
 		code, _ := p.ask("http://" + p.health + "/ready")
 		return code == http.StatusOK
