@@ -134,6 +134,14 @@ func (f *Fork) Run(ctx context.Context) error {
 	return nil
 }
 
+// Launcher returns how processes come to be at the moment: Exec where a zygote cannot be, or is not there.
+func (f *Fork) Launcher() Launcher {
+	if f.cfg.Launcher == Zygote && f.ahead.warm.Load() == nil {
+		return Exec
+	}
+	return f.cfg.Launcher
+}
+
 // Prepared reports whether Run has tried to have processes wait for requests, if the launcher does that. Requests may
 // come before.
 func (f *Fork) Prepared() bool { return f.ahead == nil || f.ahead.filled.Load() }

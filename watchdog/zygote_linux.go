@@ -221,11 +221,7 @@ func (w *warm) fork() (*waiting, error) {
 		if err != nil {
 			return 0, err
 		}
-		n, err := strconv.Atoi(answer)
-		if err == nil && n < 0 {
-			err = syscall.Errno(-n)
-		}
-		return n, err
+		return w.pid(answer)
 	})
 	pidfd := -1
 	if err == nil {
@@ -239,6 +235,22 @@ func (w *warm) fork() (*waiting, error) {
 	w.f.started()
 	p := &Process{pid: pid, grace: w.f.cfg.Grace, log: w.f.cfg.Log, mark: mark, killed: make(chan struct{}), parent: w}
 	return &waiting{proc: p, pidfd: int32(pidfd), ours: ours, status: int32(mine), since: w.f.now()}, nil
+}
+
+// pid reads the number of a new child. What a function imports runs in the zygote, and who is to be killed later is no
+// matter to believe: it must be a child of the zygote that leads its group.
+func (w *warm) pid(answer string) (int, error) {
+	n, err := strconv.Atoi(answer)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 0:
+		return 0, syscall.Errno(-n)
+	}
+	if s, err := readStat(n); err != nil || s.parent != w.proc.pid || s.group != n {
+		return 0, fmt.Errorf("zygote said that %d is its child", n)
+	}
+	return n, nil
 }
 
 // how tells how a child ended. It stays a zombie.

@@ -425,7 +425,7 @@ func TestZygoteThatIsNotFit(t *testing.T) {
 			require.Equal(t, "answer\n", x.answer.String())
 		}
 		require.Equal(t, 1, said.count(reason))
-		require.False(t, f.Warm())
+		require.Equal(t, watchdog.Exec, f.Launcher())
 	}
 }
 
@@ -444,6 +444,24 @@ func TestZygoteOfAnOldInterpreter(t *testing.T) {
 	require.NoError(t, f.Do(x))
 	require.Equal(t, "answer\n", x.answer.String())
 	require.Equal(t, 1, said.count("the interpreter is too old"))
+}
+
+// A zygote that names somebody else as its child is not believed (rule W3).
+func TestW3ZygotesAreNotBelieved(t *testing.T) {
+	subreaper(t)
+	for _, pid := range []string{"1", "-1", "os.getppid()", "os.getpid()", "4194304"} {
+		c := script(t, watchdog.Zygote, "python", map[string]string{
+			"index.py": "import liar\nprint('answer')",
+			"liar.py":  "import os\nif os.path.exists('/proc/self/fd/4'): os.fork = lambda: " + pid + "\n",
+		}, "index.py")
+		c.Standby = 0
+		f := forksWarm(t, c)
+		for range 2 {
+			x := newExchange("GET /")
+			require.NoError(t, f.Do(x), pid)
+			require.Equal(t, "answer\n", x.answer.String())
+		}
+	}
 }
 
 func TestZygoteNeedsAKnownCommand(t *testing.T) {

@@ -111,7 +111,7 @@ func (f *forkFunction) Series(set *metrics.Set) {
 func (f *forkFunction) Status() any {
 	s := f.Stats()
 	return map[string]any{
-		"mode": f.mode, "command": f.path, "running": s.Running, "waiting": s.Waiting, "starts": s.Starts,
+		"mode": f.mode, "launcher": f.Launcher().String(), "command": f.path, "running": s.Running, "waiting": s.Waiting, "starts": s.Starts,
 		"started_ahead": s.Ahead, "failures": s.Failures,
 	}
 }
