@@ -62,7 +62,9 @@ func newNuclio(inv *invocation, args []string) (runner, error) {
 	}
 	c, err := nuclio.ParseConfig(text)
 	if restores, _ := strconv.ParseBool(inv.env[nuclio.RestoreVariable]); err == nil && restores && !c.Spec.NoMasking {
+		masked := c.Spec.Triggers
 		c, err = inv.restored(text)
+		c.Masked = masked
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", *config, err)

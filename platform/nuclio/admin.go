@@ -53,7 +53,11 @@ func (s *Settings) Admin(method, path, _ string) metrics.Answer {
 	all := map[string]any{}
 	for i := range s.Triggers {
 		src := &s.Triggers[i]
-		all[src.Name] = src.document()
+		shown := src.as
+		if s.Masked != nil {
+			shown = s.Masked[src.Name]
+		}
+		all[src.Name] = src.document(shown.Attributes)
 	}
 	var shown any = all
 	if name != "" {
@@ -64,12 +68,12 @@ func (s *Settings) Admin(method, path, _ string) metrics.Answer {
 	return metrics.Answer{Code: http.StatusOK, Type: "application/json", Body: document(shown)}
 }
 
-// document is the trigger as it is configured.
-func (src *Source) document() map[string]any {
+// document is the trigger as it is configured, with what may be seen of its attributes.
+func (src *Source) document(attributes Attributes) map[string]any {
 	return map[string]any{
 		"id": src.Name, "name": src.Name, "kind": src.Kind, "url": src.Address, "numWorkers": src.Workers,
 		"workerAllocatorName": src.as.Allocator, "workerAvailabilityTimeoutMilliseconds": src.Wait.Milliseconds(),
-		"workerTerminationTimeout": src.as.TerminationTimeout, "attributes": src.as.Attributes,
+		"workerTerminationTimeout": src.as.TerminationTimeout, "attributes": attributes,
 	}
 }
 

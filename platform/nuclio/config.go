@@ -15,6 +15,9 @@ type Config struct {
 		Labels    map[string]string `yaml:"labels"`
 	} `yaml:"metadata"`
 	Spec Spec `yaml:"spec"`
+
+	// Masked are the triggers without the values of a secret, for everybody to see; nil: there is none.
+	Masked map[string]Trigger `yaml:"-"`
 }
 
 // Spec is the function.

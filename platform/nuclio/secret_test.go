@@ -30,6 +30,19 @@ func TestNuclio21Secrets(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "it's: a \"secret\"\n", c.Spec.Triggers["web"].Attributes["password"])
 	require.Equal(t, "$ref:/spec/other", c.Spec.Description)
+	masked, err := nuclio.ParseConfig([]byte("spec: {runtime: python, triggers: {web: {kind: http, attributes: {password: $ref:/x}}}}"))
+	require.NoError(t, err)
+	c.Masked, c.Spec.Runtime = masked.Spec.Triggers, "python"
+	web := c.Spec.Triggers["web"]
+	web.Kind = nuclio.KindHTTP
+	c.Spec.Triggers["web"] = web
+	s, err := nuclio.Read(c, nuclio.Platform{}, nothing)
+	require.NoError(t, err)
+	for _, path := range []string{"/triggers", "/triggers/web"} {
+		shown := string(s.Admin("GET", path, "").Body)
+		require.NotContains(t, shown, "secret", "17: nobody reads it there")
+		require.Contains(t, shown, "$ref:/x")
+	}
 	values, err = nuclio.ParseSecret(nil)
 	require.NoError(t, err)
 	require.Empty(t, values)
