@@ -107,6 +107,7 @@ func TestKnative6TheThreeClocks(t *testing.T) {
 				require.NoError(t, err)
 				defer resp.Body.Close()
 				b, err := io.ReadAll(resp.Body)
+				otherwise(t, "D1: text is put into the answer")
 				require.Equal(t, "begun", string(b), "D1: nothing is put into an answer that has begun")
 				require.Error(t, err, "D1: and it does not look whole")
 				if tt.name == "response start" {
@@ -137,7 +138,6 @@ func TestKnative6WhatKeepsTheIdleClockFromStriking(t *testing.T) {
 	address, _ := patientContainer(t)
 	p := queueProxy(t, address, "REVISION_IDLE_TIMEOUT_SECONDS=1", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=2")
 	t.Run("bytes of the answer", func(t *testing.T) {
-		t.Parallel()
 		for _, protocol := range []string{"http1", "h2c"} {
 			resp, body := p.by(clientOf(t, protocol), "GET", "/trickle", "")
 			require.Equal(t, 200, resp.StatusCode, protocol)
@@ -145,7 +145,7 @@ func TestKnative6WhatKeepsTheIdleClockFromStriking(t *testing.T) {
 		}
 	})
 	t.Run("bytes of the request do not", func(t *testing.T) {
-		t.Parallel()
+		otherwise(t, "its answer waits for the body")
 		body, write := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -172,6 +172,7 @@ func TestKnative6WhatKeepsTheIdleClockFromStriking(t *testing.T) {
 
 func TestKnative6ASlowBodyIsBoundedByTheRequest(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "its answer waits for the body")
 	address, _ := patientContainer(t)
 	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=1")
 	c, err := net.Dial("tcp", p.listen)
@@ -216,6 +217,7 @@ func TestKnative6TheQueueCounts(t *testing.T) {
 
 func TestKnativeD11NoTimeIsNoLimit(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D11: no time is no time")
 	address, _ := patientContainer(t)
 	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=0")
 	resp, body := p.ask("GET", "/trickle", "")
@@ -225,6 +227,7 @@ func TestKnativeD11NoTimeIsNoLimit(t *testing.T) {
 
 func TestKnativeD1AStreamOfGRPCEndsWithItsStatus(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D1: text is put into the stream")
 	f := newGRPCFunction(t)
 	p := queueProxy(t, f.address, "REVISION_TIMEOUT_SECONDS=1")
 	stream := open(t.Context(), t, grpcClient(t, p.listen), "Both")
@@ -237,6 +240,7 @@ func TestKnativeD1AStreamOfGRPCEndsWithItsStatus(t *testing.T) {
 
 func TestKnativeD2TunnelsOutliveTheStartAndNotTheRevision(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D2: every clock ends tunnels")
 	address := userContainer(t, func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err != nil {

@@ -49,6 +49,7 @@ func (p *queuePod) waitShuttingDown() {
 
 func TestKnative112To114TheDrainEndsWhenNobodyComes(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "30 seconds of quiet are fixed")
 	f := newHoldingFunction(t)
 	p := queueProxy(t, f.address, "FNPOD_DRAIN_DELAY=1s")
 	running := p.later("/")
@@ -111,6 +112,7 @@ func TestKnative113AHookWithoutSIGTERMIsLetGo(t *testing.T) {
 
 func TestKnative114ASecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "a drain is seen by its probes alone")
 	f := newHoldingFunction(t)
 	p := queueProxy(t, f.address, "FNPOD_DRAIN_DELAY=1h")
 	p.later("/")
@@ -123,6 +125,7 @@ func TestKnative114ASecondSignalEndsAtOnce(t *testing.T) {
 // D3: clients that keep their connections are told to leave, and no request of theirs fails.
 func TestKnativeD3ADrainUnderLoadFailsNoRequest(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D3: connections are kept, the drain does not end")
 	for _, protocol := range []string{"http1", "h2c"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +193,7 @@ func writeCertificate(t *testing.T, folder, name string) {
 
 func TestKnative9TLS(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "the folder of certificates is fixed")
 	folder := t.TempDir()
 	writeCertificate(t, folder, "kn-user-default")
 	p := queueProxy(t, dualContainer(t, told), "FNPOD_KNATIVE_CERTS="+folder, "CONTAINER_CONCURRENCY=1")
@@ -232,6 +236,7 @@ func TestKnative9TLS(t *testing.T) {
 
 func TestKnative94TLSSettingsMatterWithACertificate(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "the folder of certificates is fixed")
 	p := queueProxy(t, userContainer(t, told), "QUEUE_PROXY_TLS_MIN_VERSION=1.1", "FNPOD_KNATIVE_CERTS="+t.TempDir())
 	resp, _ := p.ask("GET", "/", "")
 	require.Equal(t, 200, resp.StatusCode)

@@ -54,7 +54,7 @@ func TestKnative131UserMetricsAreOffByDefault(t *testing.T) {
 	queueProxy(t, userContainer(t, told), "FNPOD_KNATIVE_METRICS_PORT="+portOf(t, address))
 	_, err := http.Get("http://" + address + "/metrics")
 	require.Error(t, err)
-	on := freePort(t)
+	on := originally(freePort(t), "9091")
 	p := queueProxy(t, userContainer(t, told), "FNPOD_KNATIVE_METRICS_PORT="+portOf(t, on), `OBSERVABILITY_CONFIG={"requestMetrics":{"protocol":"prometheus"}}`)
 	for path, code := range map[string]int{"GET /metrics": 200, "POST /metrics": 405, "GET /": 404, "GET /healthz": 404, "GET /readyz": 404, "GET /status": 404} {
 		method, path, _ := strings.Cut(path, " ")
@@ -65,6 +65,7 @@ func TestKnative131UserMetricsAreOffByDefault(t *testing.T) {
 
 func TestKnative132UserMetrics(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D6, D10: more labels, fewer requests")
 	p, series := measuredPod(t, userContainer(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if r.URL.Path == "/cut" {
@@ -109,6 +110,7 @@ func TestKnative132UserMetrics(t *testing.T) {
 
 func TestKnativeD4TimeoutsAndClientsThatLeaveAreNotGood(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "D4: they count as 200")
 	address, release := blocked(t)
 	p, series := measuredPod(t, address, "REVISION_TIMEOUT_SECONDS=1", "CONTAINER_CONCURRENCY=1")
 	t.Cleanup(release)
@@ -130,6 +132,7 @@ func TestKnativeD4TimeoutsAndClientsThatLeaveAreNotGood(t *testing.T) {
 
 func TestKnativeD12AnOpenWebSocketIsInTheGauge(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "a tunnel counts as 200")
 	p, series := measuredPod(t, userContainer(t, func(w http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(w, r, nil)
 		if err == nil {
@@ -149,6 +152,7 @@ func TestKnativeD12AnOpenWebSocketIsInTheGauge(t *testing.T) {
 
 func TestKnative135NamesOfOlderControllers(t *testing.T) {
 	t.Parallel()
+	otherwise(t, "the older names are gone")
 	address := freePort(t)
 	p := prepareQueueProxy(t, userContainer(t, told), "SERVING_REQUEST_METRICS_BACKEND=prometheus", "FNPOD_KNATIVE_METRICS_PORT="+portOf(t, address))
 	p.older()

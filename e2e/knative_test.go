@@ -47,20 +47,14 @@ func (p *queuePod) waitListening() {
 	}, 20*time.Second, 5*time.Millisecond, "does not listen")
 }
 
-// prepareQueueProxy is queueProxy without the start. The variable QUEUE_PROXY names another binary to compare with: an
-// original has fixed ports, so only tests with one pod mean something then, one at a time (-parallel 1), and none that
-// looks at what is ours alone.
+// prepareQueueProxy is queueProxy without the start.
 func prepareQueueProxy(t *testing.T, function string, environ ...string) *queuePod {
 	t.Helper()
 	p := &queuePod{
 		pod: &pod{t: t, listen: freePort(t), admin: freePort(t), ended: make(chan struct{})},
-		tls: freePort(t), drain: freePort(t), autoscaler: freePort(t),
+		tls: freePort(t), drain: originally(freePort(t), "8022"), autoscaler: originally(freePort(t), "9090"),
 	}
-	p.cmd = exec.Command(binary)
-	if other := os.Getenv("QUEUE_PROXY"); other != "" {
-		p.cmd = exec.Command(other)
-		p.drain, p.autoscaler = "127.0.0.1:8022", "127.0.0.1:9090"
-	}
+	p.cmd = exec.Command(queueProxyBinary())
 	p.cmd.Env = append(os.Environ(),
 		"CONTAINER_CONCURRENCY=0", "QUEUE_SERVING_PORT="+portOf(t, p.listen), "QUEUE_SERVING_TLS_PORT="+portOf(t, p.tls), "USER_PORT="+portOf(t, function),
 		"REVISION_TIMEOUT_SECONDS=300", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=0", "REVISION_IDLE_TIMEOUT_SECONDS=0",
@@ -306,6 +300,7 @@ func TestKnative111AtMostElevenPerSlot(t *testing.T) {
 			for range 11 {
 				go send()
 			}
+			otherwise(t, "there is no admin port to read")
 			require.Eventually(t, func() bool { return p.number("queue", "executing") == 1 && p.number("queue", "queued") == 10 }, 10*time.Second, 5*time.Millisecond)
 			resp, err := client.Get("http://" + p.listen + "/")
 			require.NoError(t, err)
@@ -346,6 +341,7 @@ func TestKnative14Errors(t *testing.T) {
 	require.Equal(t, 502, resp.StatusCode)
 	require.Equal(t, "EOF\n", body)
 
+	otherwise(t, "its answer may be lost in a reset")
 	resp, body = p.ask("GET", "/", "", "X-Large: "+strings.Repeat("x", 1<<20))
 	require.Equal(t, 431, resp.StatusCode)
 	require.Equal(t, "431 Request Header Fields Too Large", body)
@@ -356,6 +352,8 @@ func TestKnative15SettingsThatAreWrongOpenNoPort(t *testing.T) {
 	p := prepareQueueProxy(t, freePort(t), "CONTAINER_CONCURRENCY=", "ENABLE_HTTP_FULL_DUPLEX=maybe")
 	p.begin()
 	require.Equal(t, 1, p.exit())
+	require.Contains(t, p.log.String(), "CONTAINER_CONCURRENCY")
+	otherwise(t, "it tells of one, in other words")
 	require.Equal(t, "fnpod: CONTAINER_CONCURRENCY \"\": must be a number; ENABLE_HTTP_FULL_DUPLEX \"maybe\": must be true or false\n", p.log.String())
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
