@@ -205,7 +205,7 @@ func TestKnative132VersionsOfHTTP(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		all := series("http_server_request_body_size_bytes_sum")
-		return strings.Contains(all, `http_request_method="_OTHER",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="2"`) &&
+		return strings.Contains(all, `http_request_method="_OTHER",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="2.0"`) &&
 			strings.Contains(all, `http_request_method="GET",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="1.0"`)
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Contains(t, series("http_server_request_body_size_bytes_sum"), "} 5\n")

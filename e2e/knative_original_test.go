@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"os"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // original is another queue-proxy, which the tests of Knative run instead of fnpod to see whether they are right about it:
@@ -53,4 +56,18 @@ var last *queuePod
 func (p *queuePod) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
+}
+
+// exit waits for the end, which the original puts off until nobody has come for 30 seconds.
+func (p *queuePod) exit() int {
+	p.t.Helper()
+	if original == "" {
+		return p.pod.exit()
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(90 * time.Second):
+		require.Fail(p.t, "the queue-proxy does not end")
+	}
+	return p.cmd.ProcessState.ExitCode()
 }

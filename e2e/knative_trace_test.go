@@ -111,6 +111,8 @@ func (m otlp) each(see func(field protowire.Number, bytes []byte, number uint64)
 			v, n = protowire.ConsumeVarint(b)
 		case protowire.Fixed64Type:
 			v, n = protowire.ConsumeFixed64(b)
+		case protowire.Fixed32Type: // the original's flags
+			_, n = protowire.ConsumeFixed32(b)
 		default:
 			text, n = protowire.ConsumeBytes(b)
 		}
@@ -185,6 +187,7 @@ func TestKnative136Spans(t *testing.T) {
 
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			otherwise(t, "spans of us and of HTTP have scopes of their own; a K-Network-Probe that it does not answer has some")
 			require.Len(t, c.spans, 4)
 			require.Equal(t, map[string]string{
 				"service.name": "hello", "service.instance.id": "hello-pod", "container.name": "queue-proxy", "k8s.namespace.name": "default",
@@ -226,6 +229,7 @@ func TestKnative136WhoDecides(t *testing.T) {
 	unsampled := tracingParent[:54] + "0"
 	p, count := spans(`"protocol":"http/protobuf","endpoint":"URL","samplingRate":0.000001`)
 	_, seen := p.ask("GET", "/", "", "Traceparent: "+unsampled)
+	otherwise(t, "also who is not sampled gets an id of its own")
 	require.Equal(t, unsampled, seen, "the client has decided")
 	_, seen = p.ask("GET", "/", "", "Traceparent: "+tracingParent)
 	require.NotEqual(t, tracingParent, seen)
@@ -263,7 +267,8 @@ func TestKnative136SpansOnStandardOutput(t *testing.T) {
 			names = append(names, span.Name)
 		}
 	}
-	require.Equal(t, []string{"_OTHER", "kn.queueproxy.proxy", "HTTP _OTHER"}, names)
+	otherwise(t, "spans come in the order in which they end; that of the client has any method in its name")
+	require.Equal(t, []string{"HTTP", "kn.queueproxy.proxy", "HTTP"}, names)
 }
 
 func TestTracesOfADeadCollectorAreNoTrouble(t *testing.T) {

@@ -37,7 +37,7 @@ func (f Fate) reason() string {
 // Measured is what is known of a request that has ended.
 type Measured struct {
 	Method         []byte
-	Version        string // of HTTP: "1.0", "1.1" or "2"
+	Version        string // of HTTP: "1.0", "1.1" or "2.0"
 	Scheme         string // "http" or "https"
 	Tag            uint8  // of Tags
 	Code           int    // of the answer, or what it would have been: see codeOf
@@ -78,7 +78,7 @@ func Measure(x *proxy.Exchange, o proxy.Outcome) (m Measured, ok bool) {
 func version(x *proxy.Exchange, o proxy.Outcome) string {
 	switch {
 	case x.HTTP2():
-		return "2"
+		return "2.0"
 	case x.Request().Minor == 0 && o.Status != http.StatusSwitchingProtocols:
 		return "1.0"
 	default:

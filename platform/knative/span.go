@@ -32,7 +32,7 @@ func (r *traced) spans() []span {
 	common := []attr{{key: "http.request.method", text: r.method}, {key: "network.protocol.version", text: m.Version}}
 	code := attr{key: "http.response.status_code", number: int64(m.Code)}
 	server := span{
-		trace: r.id, id: r.server, parent: r.parent, name: r.method, kind: kindServer, start: start, end: r.end, failed: m.Code >= 500,
+		trace: r.id, id: r.server, parent: r.parent, name: spanName("", r.method), kind: kindServer, start: start, end: r.end, failed: m.Code >= 500,
 		attrs: append([]attr{
 			code,
 			{key: "url.path", text: r.path},
@@ -51,7 +51,7 @@ func (r *traced) spans() []span {
 		return list
 	}
 	client := span{
-		trace: r.id, id: r.client, parent: last(), name: "HTTP " + r.method, kind: kindClient, start: granted, end: r.end,
+		trace: r.id, id: r.client, parent: last(), name: spanName("HTTP ", r.method), kind: kindClient, start: granted, end: r.end,
 		failed: m.Code >= 400, attrs: common,
 	}
 	if m.Fate == FateAnswered {
@@ -60,6 +60,14 @@ func (r *traced) spans() []span {
 		client.attrs = append([]attr{{key: "error.type", text: m.Fate.reason()}}, common...)
 	}
 	return append(list, client)
+}
+
+// spanName names a span by its method; clients make up others than those of HTTP.
+func spanName(prefix, method string) string {
+	if method == methods[0] {
+		return "HTTP"
+	}
+	return prefix + method
 }
 
 // appendSpans appends an ExportTraceServiceRequest of OTLP: the same message over HTTP and gRPC.

@@ -126,7 +126,7 @@ func TestKnative135SeriesUpTo118(t *testing.T) {
 func TestUserMetricsAreBounded(t *testing.T) {
 	m, read := registered(t, knative.NamesToday)
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "get", "BREW", "FOO"} {
-		for _, version := range []string{"1.0", "1.1", "2"} {
+		for _, version := range []string{"1.0", "1.1", "2.0"} {
 			for code := range 100 {
 				r := post
 				r.Method, r.Version, r.Code = []byte(method), version, 200+code
