@@ -140,7 +140,11 @@ func (c *modesCmd) modes(f forkedFunction, python string) []variant {
 			if err != nil {
 				return nil, err
 			}
-			return start(ctx, []string{"port=" + port, "metrics_port=" + metrics, "mode=" + mode, "fprocess=" + strings.Join(command, " "), "healthcheck_interval=0s"}, c.Fwatchdog)
+			p, err := start(ctx, []string{"port=" + port, "metrics_port=" + metrics, "mode=" + mode, "fprocess=" + strings.Join(command, " ")}, c.Fwatchdog)
+			if err == nil {
+				p.abrupt = true
+			}
+			return p, err
 		})
 		v.peer = true
 		all = append(all, v)

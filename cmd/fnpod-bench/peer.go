@@ -45,7 +45,11 @@ func (p *peers) proxies() []variant {
 	}
 	if binary := found(p.Fwatchdog, "fwatchdog"); binary != "" {
 		all = append(all, variant{name: fwatchdogName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
-			return start(ctx, watchdogEnv(s), binary)
+			p, err := start(ctx, watchdogEnv(s), binary)
+			if err == nil {
+				p.abrupt = true
+			}
+			return p, err
 		}})
 	}
 	if binary := found(p.QueueProxy, "queue-proxy"); binary != "" {
