@@ -16,6 +16,7 @@ import (
 // keep starts what runs from before the first request until after the last: the admin port and the duties of a
 // process that has children.
 func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
+	signals := catchSignals() // before anybody can learn that we are ready
 	g.Go(func() error {
 		p.meter.Run(ctx)
 		return nil
@@ -46,7 +47,7 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		if f, ok := p.function.(interface{ Signal(s syscall.Signal) error }); ok {
 			forward = f.Signal
 		}
-		otherSignals(ctx, p.log, p.stderr, forward)
+		otherSignals(ctx, signals, p.log, p.stderr, forward)
 		return nil
 	})
 	reaper := p.adopt()

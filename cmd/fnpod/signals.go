@@ -34,11 +34,16 @@ func stopSignals(exit func(int), hurried *atomic.Int32) (context.Context, contex
 	return ctx, cancel
 }
 
-// otherSignals handles what does not end the pod until ctx ends (rule W6): SIGQUIT writes all goroutines to standard
-// error, SIGPIPE means nothing, and the rest goes to the function, if it is a process that wants signals.
-func otherSignals(ctx context.Context, log *slog.Logger, stderr io.Writer, forward func(syscall.Signal) error) {
+// catchSignals catches, from now on, what does not end the pod (rule W6).
+func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 8) // a burst of signals for the function
 	signal.Notify(signals, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGWINCH)
+	return signals
+}
+
+// otherSignals handles the signals that were caught until ctx ends: SIGQUIT writes all goroutines to standard error,
+// SIGPIPE means nothing, and the rest goes to the function, if it is a process that wants signals.
+func otherSignals(ctx context.Context, signals chan os.Signal, log *slog.Logger, stderr io.Writer, forward func(syscall.Signal) error) {
 	defer signal.Stop(signals)
 	for {
 		select {
