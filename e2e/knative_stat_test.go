@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"context"
 	"io"
 	"math"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -146,4 +148,43 @@ func TestKnative85AWebSocketCountsWhileItIsOpen(t *testing.T) {
 	p.windows(func(m autoscalerStat) bool { return m[average] == 1 && m[perSecond] == 0 })
 	require.NoError(t, c.CloseNow())
 	p.windows(func(m autoscalerStat) bool { return m[average] == 0 })
+}
+
+// Whatever becomes of requests, none is left in the figures.
+func TestKnative104RequestsThatEndBadlyHaveEnded(t *testing.T) {
+	t.Parallel()
+	address := dualContainer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // a client that leaves is seen then
+		switch r.URL.Path {
+		case "/cut":
+			_, _ = io.WriteString(w, "some")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		case "/hang":
+			<-r.Context().Done()
+		}
+	})
+	p := queueProxy(t, address, "CONTAINER_CONCURRENCY=3", "REVISION_TIMEOUT_SECONDS=1")
+	var clients sync.WaitGroup
+	for i := range 8 {
+		client := clientOf(t, []string{"http1", "h2c"}[i%2])
+		clients.Go(func() {
+			for n := range 30 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n*7%40)*time.Millisecond)
+				path := []string{"/", "/cut", "/hang"}[n%3]
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.listen+path, strings.NewReader("body"))
+				if err == nil {
+					if resp, err := client.Do(r); err == nil {
+						_, _ = io.Copy(io.Discard, resp.Body) // it may be cut
+						_ = resp.Body.Close()
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	clients.Wait()
+	p.windows(func(m autoscalerStat) bool { return len(m) == 1 }) // uptime alone
+	resp, _ := p.ask("GET", "/", "")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
 }
