@@ -39,6 +39,24 @@ func (p *Process) Pid() int { return p.pid }
 // still holds the output open delays it by a quarter of a second at most.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// EndsWithin waits for Done, for d at most, and reports whether it was closed. With d of 0
+// it only looks. Safe for use by several goroutines.
+func (p *Process) EndsWithin(d time.Duration) bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
 // Exit returns how the process ended. It blocks until Done.
 func (p *Process) Exit() Exit {
 	<-p.done

@@ -201,7 +201,7 @@ func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 		}
 		if !whole { // a panic: nobody knows where the conversation stands
 			w.kill(ReasonCanceled)
-			w.awaitDeath(deathTime)
+			w.proc.EndsWithin(deathTime)
 		}
 		if p.cfg.Ran != nil && w.call.begun {
 			p.cfg.Ran(w.index, time.Duration(p.now()-from))

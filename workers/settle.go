@@ -54,11 +54,11 @@ func (w *worker) broken(err error) {
 		w.log.Warn("worker broke the protocol", "request_id", w.request.get(), "err", err)
 	}
 	closed := errors.Is(err, io.EOF) || errors.Is(err, errInputClosed)
-	if closed && w.awaitDeath(closeTime) {
+	if closed && w.proc.EndsWithin(closeTime) {
 		return
 	}
 	w.kill(ReasonProtocol)
-	if !w.awaitDeath(deathTime) {
+	if !w.proc.EndsWithin(deathTime) {
 		w.pool.quarantine(w)
 	}
 }
@@ -76,23 +76,6 @@ func (p *Pool) quarantine(w *worker) {
 	p.stuck++
 	if err := p.hopeless(); err != nil {
 		p.dismissLine(err)
-	}
-}
-
-// awaitDeath waits for the end of the process.
-func (w *worker) awaitDeath(d time.Duration) bool {
-	select {
-	case <-w.proc.Done():
-		return true
-	default:
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-w.proc.Done():
-		return true
-	case <-t.C:
-		return false
 	}
 }
 
@@ -121,7 +104,7 @@ func (w *worker) lost(err, cause error) (again bool, _ error) {
 
 // died describes the end of a dead worker that was not ours.
 func (w *worker) died() error {
-	if !w.awaitDeath(0) {
+	if !w.proc.EndsWithin(0) {
 		return fmt.Errorf("%w: it was killed", ErrDied)
 	}
 	w.pool.mu.Lock()
@@ -138,5 +121,5 @@ func (w *worker) died() error {
 // (rule R4).
 func (w *worker) unseen() bool {
 	c := &w.call
-	return !c.touched && !c.heard && w.awaitDeath(0) && w.ch.unread() >= w.ch.wrote
+	return !c.touched && !c.heard && w.proc.EndsWithin(0) && w.ch.unread() >= w.ch.wrote
 }

@@ -120,7 +120,7 @@ func initTime(meta []byte) int {
 func (w *worker) stillborn(err error) error {
 	init := new(InitError)
 	told := errors.As(err, &init)
-	if (told || errors.Is(err, io.EOF)) && w.awaitDeath(closeTime) {
+	if (told || errors.Is(err, io.EOF)) && w.proc.EndsWithin(closeTime) {
 		if !told {
 			return w.unready()
 		}

@@ -487,25 +487,14 @@ const callbackTime = 200 * time.Millisecond
 func (w *wrapped) end(grace time.Duration) {
 	if w.pool.command.Signals {
 		signalAlone(w.proc, syscall.SIGUSR1)
-		if w.ended(callbackTime) {
+		if w.proc.EndsWithin(callbackTime) {
 			return
 		}
 	}
 	w.hangUp()
-	if !w.ended(grace) {
+	if !w.proc.EndsWithin(grace) {
 		w.proc.Kill()
 		<-w.proc.Done()
-	}
-}
-
-func (w *wrapped) ended(within time.Duration) bool {
-	t := time.NewTimer(within)
-	defer t.Stop()
-	select {
-	case <-w.proc.Done():
-		return true
-	case <-t.C:
-		return false
 	}
 }
 
