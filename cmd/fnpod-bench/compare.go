@@ -214,6 +214,14 @@ func (all samples) cell(variant string, connections int, f figure) string {
 	return format(all.median(variant, connections, f))
 }
 
+// cost is the processor time of a request, and its ratio to nginx. Nothing stands before the bare function.
+func (all samples) cost(variant string, connections int) (cpu, ratio string) {
+	if variant == directName {
+		return "–", "–"
+	}
+	return all.cell(variant, connections, cpuPerRequest), formatRatio(all.ratio(variant, nginxName, connections, cpuPerRequest))
+}
+
 // ratio is the median of the ratios within each round, 0 when one of the two was not measured.
 func (all samples) ratio(variant, reference string, connections int, f figure) float64 {
 	refs := all.of(reference, connections)

@@ -38,10 +38,7 @@ func (c *fig8Cmd) Run(ctx context.Context, out io.Writer) error {
 		rows := [][]string{{"variant", "CPU µs/request", "× nginx", "requests/s", "× direct", "p50 µs", "p99 µs", "RSS MB", "context switches/request"}}
 		for _, v := range variants {
 			of := func(f figure) string { return samples.cell(v.name, n, f) }
-			cpu, ratio := "–", "–"
-			if v.name != directName {
-				cpu, ratio = of(cpuPerRequest), formatRatio(samples.ratio(v.name, nginxName, n, cpuPerRequest))
-			}
+			cpu, ratio := samples.cost(v.name, n)
 			rows = append(rows, []string{
 				v.name, cpu, ratio, of(rate), formatRatio(samples.ratio(v.name, directName, n, rate)), of(p50), of(p99), of(rssMB), of(switchesPerRequest),
 			})

@@ -140,11 +140,7 @@ func (c *modesCmd) modes(f forkedFunction, python string) []variant {
 			if err != nil {
 				return nil, err
 			}
-			p, err := start(ctx, []string{"port=" + port, "metrics_port=" + metrics, "mode=" + mode, "fprocess=" + strings.Join(command, " ")}, c.Fwatchdog)
-			if err == nil {
-				p.abrupt = true
-			}
-			return p, err
+			return startAbrupt(ctx, []string{"port=" + port, "metrics_port=" + metrics, "mode=" + mode, "fprocess=" + strings.Join(command, " ")}, c.Fwatchdog)
 		})
 		v.peer = true
 		all = append(all, v)

@@ -45,11 +45,7 @@ func (p *peers) proxies() []variant {
 	}
 	if binary := found(p.Fwatchdog, "fwatchdog"); binary != "" {
 		all = append(all, variant{name: fwatchdogName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
-			p, err := start(ctx, watchdogEnv(s), binary)
-			if err == nil {
-				p.abrupt = true
-			}
-			return p, err
+			return startAbrupt(ctx, watchdogEnv(s), binary)
 		}})
 	}
 	if binary := found(p.QueueProxy, "queue-proxy"); binary != "" {
@@ -105,11 +101,7 @@ func startQueueProxy(ctx context.Context, s *site, binary string) (*process, err
 		_, port, _ := net.SplitHostPort(address)
 		env = append(env, "FNPOD_KNATIVE_"+name+"_PORT="+port)
 	}
-	p, err := start(ctx, env, binary)
-	if err == nil {
-		p.abrupt = true
-	}
-	return p, err
+	return startAbrupt(ctx, env, binary)
 }
 
 // haproxyConfig is HAProxy with one thread, and connections to the function that stay open.

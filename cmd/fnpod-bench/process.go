@@ -51,6 +51,15 @@ func start(ctx context.Context, env []string, name string, args ...string) (*pro
 	return p, nil
 }
 
+// startAbrupt starts a program that is killed at its end.
+func startAbrupt(ctx context.Context, env []string, name string, args ...string) (*process, error) {
+	p, err := start(ctx, env, name, args...)
+	if err == nil {
+		p.abrupt = true
+	}
+	return p, err
+}
+
 // pid is the process id.
 func (p *process) pid() int { return p.cmd.Process.Pid }
 

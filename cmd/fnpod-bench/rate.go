@@ -31,10 +31,7 @@ func (c *rateCmd) Run(ctx context.Context, out io.Writer) error {
 		rows := [][]string{{"variant", "CPU µs/request", "× nginx", "requests/s", "p50 µs", "p99 µs", "p99.9 µs"}}
 		for _, v := range variants {
 			of := func(f figure) string { return samples.cell(v.name, c.Connections, f) }
-			cpu, ratio := "–", "–"
-			if v.name != directName {
-				cpu, ratio = of(cpuPerRequest), formatRatio(samples.ratio(v.name, nginxName, c.Connections, cpuPerRequest))
-			}
+			cpu, ratio := samples.cost(v.name, c.Connections)
 			rows = append(rows, []string{v.name, cpu, ratio, of(rate), of(p50), of(p99), of(latencyAt(99.9))})
 		}
 		fmt.Fprintf(out, "**%g requests/s over %d connections**\n\n%s\n", perSecond, c.Connections, table(rows))

@@ -40,10 +40,7 @@ func (c *sizesCmd) Run(ctx context.Context, out io.Writer) error {
 		rows := [][]string{{"variant", "CPU µs/request", "× nginx", "requests/s", "× direct", "MB/s each way", "p50 µs", "p99 µs", "RSS MB"}}
 		for i, v := range variants {
 			of := func(f figure) string { return samples.cell(v.name, c.Connections, f) }
-			cpu, ratio := "–", "–"
-			if v.name != directName {
-				cpu, ratio = of(cpuPerRequest), formatRatio(samples.ratio(v.name, nginxName, c.Connections, cpuPerRequest))
-			}
+			cpu, ratio := samples.cost(v.name, c.Connections)
 			perSecond := samples.median(v.name, c.Connections, rate)
 			rows = append(rows, []string{
 				v.name, cpu, ratio, format(perSecond), formatRatio(samples.ratio(v.name, directName, c.Connections, rate)),
