@@ -23,6 +23,9 @@ func giveBuffer(b []byte) {
 	}
 }
 
+// smallBuffers are pieces of tunnels, and of bodies whose other end may be slow.
+var smallBuffers = sync.Pool{New: func() any { return new([upSize]byte) }}
+
 // piece is the buffer through which a body goes. It is small until somebody fills it: who is slow holds little memory,
 // and who is fast costs fewer system calls.
 type piece struct {

@@ -107,7 +107,7 @@ func (x *Exchange) openTunnel(u *upstream, rest []byte) error {
 // be long. What its log record needs is kept.
 func (x *Exchange) lend() {
 	if len(x.up) == upSize {
-		tunnelBuffers.Put((*[upSize]byte)(x.up))
+		smallBuffers.Put((*[upSize]byte)(x.up))
 	}
 	if len(x.in) <= keepMax && cap(x.answer.out) <= keepMax {
 		exchanges.Put(newExchange(x.in, x.answer.out[:0]))
@@ -273,8 +273,6 @@ type flow struct {
 	errno      syscall.Errno
 }
 
-var tunnelBuffers = sync.Pool{New: func() any { return new([upSize]byte) }}
-
 // run moves first, and then what comes, until it ends.
 func (f *flow) run(first []byte) {
 	defer f.recover()
@@ -339,13 +337,13 @@ func (f *flow) readable(fd uintptr) (done bool) {
 
 func (f *flow) takeBuffer() {
 	if f.buf == nil {
-		f.buf = tunnelBuffers.Get().(*[upSize]byte)
+		f.buf = smallBuffers.Get().(*[upSize]byte)
 	}
 }
 
 func (f *flow) giveBack() {
 	if f.buf != nil {
-		tunnelBuffers.Put(f.buf)
+		smallBuffers.Put(f.buf)
 		f.buf = nil
 	}
 }

@@ -122,8 +122,8 @@ func (p *upload) run() {
 func (p *upload) send() error {
 	x := p.x
 	x.extendAnswerTime(never / 2)
-	small := tunnelBuffers.Get().(*[upSize]byte)
-	defer tunnelBuffers.Put(small)
+	small := smallBuffers.Get().(*[upSize]byte)
+	defer smallBuffers.Put(small)
 	room := piece{buf: small[:]}
 	defer room.release()
 	chunked := x.body.chunked
