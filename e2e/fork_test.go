@@ -69,27 +69,42 @@ func TestW13ForkBodiesOfRealPrograms(t *testing.T) {
 	})
 }
 
+// requireGrowth sends size bytes there and back and bounds the memory that it takes.
+func requireGrowth(t *testing.T, p *pod, mode string, size int, most int64) {
+	t.Helper()
+	grown := p.grows(func() {
+		r, err := http.Post("http://"+p.listen, "", &zeros{size})
+		require.NoError(t, err)
+		defer r.Body.Close()
+		n, err := io.Copy(io.Discard, r.Body)
+		require.NoError(t, err)
+		require.EqualValues(t, size, n)
+	})
+	t.Logf("%s: 50 MiB both ways, %.1f MiB of memory", mode, float64(grown)/(1<<20))
+	require.Less(t, grown, most, mode)
+}
+
 // Streaming holds nothing of a large body, serializing holds the answer once.
 func TestMemoryOfForkModes(t *testing.T) {
 	const size = 50 << 20
 	for mode, most := range map[string]int64{"streaming": 4 << 20, "serializing": size + size/5} {
 		p := startPlain(t, nil, "run", "--mode", mode, "--", "cat")
 		p.do("POST", "/", make([]byte, 1<<20))
-		grown := p.grows(func() {
-			r, err := http.Post("http://"+p.listen, "", &zeros{size})
-			require.NoError(t, err)
-			defer r.Body.Close()
-			n, err := io.Copy(io.Discard, r.Body)
-			require.NoError(t, err)
-			require.EqualValues(t, size, n)
-		})
-		t.Logf("%s: 50 MiB both ways, %.1f MiB of memory", mode, float64(grown)/(1<<20))
-		require.Less(t, grown, most, mode)
+		requireGrowth(t, p, mode, size, most)
 	}
 }
 
 func TestStreamingAnswersComeAtOnce(t *testing.T) {
-	p := forkPod(t, "streaming", "--", "sh", "-c", `echo first; read line; echo "$line"`)
+	p := forkPod(t, "streaming", "--", "sh", "-c", conversation)
+	requireLinesAtOnce(t, p)
+}
+
+// conversation is a program that answers a part of its request before the rest of that has come.
+const conversation = `echo first; read line; echo "$line"`
+
+// requireLinesAtOnce talks with a conversation.
+func requireLinesAtOnce(t *testing.T, p *pod) {
+	t.Helper()
 	nc, err := net.Dial("tcp", p.listen)
 	require.NoError(t, err)
 	defer nc.Close()

@@ -241,19 +241,7 @@ func TestKnativeD1AStreamOfGRPCEndsWithItsStatus(t *testing.T) {
 func TestKnativeD2TunnelsOutliveTheStartAndNotTheRevision(t *testing.T) {
 	t.Parallel()
 	otherwise(t, "D2: every clock ends tunnels")
-	address := userContainer(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.CloseNow() }()
-		for {
-			kind, b, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, b) != nil {
-				return
-			}
-		}
-	})
+	address := userContainer(t, new(echo).ServeHTTP)
 	p := queueProxy(t, address, "REVISION_TIMEOUT_SECONDS=3", "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1", "REVISION_IDLE_TIMEOUT_SECONDS=1")
 	c, _, err := websocket.Dial(t.Context(), "ws://"+p.listen, nil)
 	require.NoError(t, err)

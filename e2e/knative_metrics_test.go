@@ -133,13 +133,7 @@ func TestKnativeD4TimeoutsAndClientsThatLeaveAreNotGood(t *testing.T) {
 func TestKnativeD12AnOpenWebSocketIsInTheGauge(t *testing.T) {
 	t.Parallel()
 	otherwise(t, "a tunnel counts as 200")
-	p, series := measuredPod(t, userContainer(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err == nil {
-			_, _, _ = c.Read(r.Context()) // until it ends
-			_ = c.CloseNow()
-		}
-	}), "CONTAINER_CONCURRENCY=1")
+	p, series := measuredPod(t, userContainer(t, new(echo).ServeHTTP), "CONTAINER_CONCURRENCY=1")
 	c, _, err := websocket.Dial(t.Context(), "ws://"+p.listen, nil)
 	require.NoError(t, err)
 	require.Regexp(t, `^kn_serving_queue_depth\{.*\} 1\n$`, series("kn_serving_queue_depth"))

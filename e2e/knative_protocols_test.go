@@ -101,19 +101,7 @@ func TestKnativeD9AConnectionThatIsClosedMeanwhileLosesNoRequest(t *testing.T) {
 
 func TestKnative85And111ATunnelHoldsItsSlot(t *testing.T) {
 	t.Parallel()
-	address := userContainer(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return
-		}
-		defer func() { _ = c.CloseNow() }()
-		for {
-			kind, b, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, b) != nil {
-				return
-			}
-		}
-	})
+	address := userContainer(t, new(echo).ServeHTTP)
 	p := queueProxy(t, address, "CONTAINER_CONCURRENCY=1")
 	c, resp, err := websocket.Dial(t.Context(), "ws://"+p.listen, nil)
 	require.NoError(t, err)

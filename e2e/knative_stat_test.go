@@ -136,13 +136,7 @@ func TestKnative104WhoWaitsAndWhoIsRefusedIsSeen(t *testing.T) {
 
 func TestKnative85AWebSocketCountsWhileItIsOpen(t *testing.T) {
 	t.Parallel()
-	p := queueProxy(t, userContainer(t, func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, nil)
-		if err == nil {
-			_, _, _ = c.Read(r.Context()) // until it ends
-			_ = c.CloseNow()
-		}
-	}))
+	p := queueProxy(t, userContainer(t, new(echo).ServeHTTP))
 	c, _, err := websocket.Dial(t.Context(), "ws://"+p.listen, nil)
 	require.NoError(t, err)
 	p.windows(func(m autoscalerStat) bool { return m[average] == 1 && m[perSecond] == 0 })

@@ -252,24 +252,8 @@ func TestOpenFaaS3IgnoredInput(t *testing.T) {
 // §6.2, §24.4: what is printed is at the client at once.
 func TestOpenFaaS62OutputComesAtOnce(t *testing.T) {
 	t.Parallel()
-	p := ofScript(t, "streaming", `echo first; read line; echo "$line"`)
-	nc, err := net.Dial("tcp", p.listen)
-	require.NoError(t, err)
-	defer nc.Close()
-	_, err = fmt.Fprintf(nc, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
-	require.NoError(t, err)
-	r, err := http.ReadResponse(bufio.NewReader(nc), nil)
-	require.NoError(t, err)
-	defer r.Body.Close()
-	body := bufio.NewReader(r.Body)
-	line, err := body.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "first\n", line)
-	_, err = fmt.Fprintf(nc, "7\r\nsecond\n\r\n0\r\n\r\n")
-	require.NoError(t, err)
-	line, err = body.ReadString('\n')
-	require.NoError(t, err)
-	require.Equal(t, "second\n", line)
+	p := ofScript(t, "streaming", conversation)
+	requireLinesAtOnce(t, p)
 }
 
 // §6.2: a client that leaves does not stop the process, unless that is asked for; it counts as 499 (§15).
@@ -365,16 +349,7 @@ func TestOpenFaaS6MemoryOfForks(t *testing.T) {
 		p.begin()
 		require.Eventually(t, func() bool { code, _ := p.get("/_/ready"); return code == 200 }, 10*time.Second, 5*time.Millisecond)
 		ofAsk(t, p, "POST", "/", strings.Repeat("x", 1<<20))
-		grown := p.grows(func() {
-			r, err := http.Post("http://"+p.listen, "", &zeros{size})
-			require.NoError(t, err)
-			defer r.Body.Close()
-			n, err := io.Copy(io.Discard, r.Body)
-			require.NoError(t, err)
-			require.EqualValues(t, size, n)
-		})
-		t.Logf("%s: 50 MiB both ways, %.1f MiB of memory", mode, float64(grown)/(1<<20))
-		require.Less(t, grown, most, mode)
+		requireGrowth(t, p, mode, size, most)
 	}
 }
 
