@@ -353,3 +353,24 @@ func (w *worker) ask(f frame) frame {
 	require.Equal(w.t, f.id, a.id)
 	return a
 }
+
+// requireAnyPortion writes three requests, of which the last has a body in pieces and trailers, in portions of many sizes,
+// and wants the bodies of the answers.
+func requireAnyPortion(t *testing.T, w *worker, first, second, more frame, want ...string) {
+	t.Helper()
+	more.flags = fMore
+	all := append(first.bytes(), second.bytes()...)
+	all = append(all, more.bytes()...)
+	all = append(all, frame{kind: tData, flags: fMore, id: 3, body: []byte("2")}.bytes()...)
+	all = append(all, frame{kind: tData, flags: fTrailers, id: 3, body: []byte("3")}.bytes()...)
+	all = append(all, frame{kind: tTrailers, id: 3, meta: "x\x00y"}.bytes()...)
+	for _, size := range []int{1, 7, 16, 100, len(all)} {
+		for at := 0; at < len(all); at += size {
+			_, err := w.in.Write(all[at:min(at+size, len(all))])
+			require.NoError(t, err)
+		}
+		for _, body := range want {
+			require.Equal(t, body, string(w.read().body))
+		}
+	}
+}
