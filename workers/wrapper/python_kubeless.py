@@ -92,22 +92,11 @@ class Values(dict):
         return self.get(name, '')
 
 
-class BareRequest:
+class BareRequest(Asked):
     """event['extensions']['request'] without bottle. Its parts are made when they are first asked for."""
-
-    def __init__(self, req):
-        self._req = req
 
     def get_header(self, name, default=None):
         return self._req.headers.get(name, default)
-
-    @Part
-    def method(self):
-        return self._req.method
-
-    @Part
-    def path(self):
-        return path_of(self._req)
 
     @Part
     def query_string(self):

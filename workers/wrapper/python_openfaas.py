@@ -75,23 +75,12 @@ class Context:
         self.hostname = os.environ.get('HOSTNAME', 'localhost')
 
 
-class Event:
+class Event(Asked):
     """A request as python3-http has it. Its parts are made when they are first asked for."""
-
-    def __init__(self, req):
-        self._req = req
 
     @Part
     def body(self):
         return self._req.body
-
-    @Part
-    def method(self):
-        return self._req.method
-
-    @Part
-    def path(self):
-        return path_of(self._req)
 
     @Part
     def headers(self):

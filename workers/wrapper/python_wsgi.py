@@ -9,6 +9,21 @@ def path_of(req, errors='replace'):
     return path
 
 
+class Asked:
+    """What a handler may ask about a request. Its parts are made when they are first asked for."""
+
+    def __init__(self, req):
+        self._req = req
+
+    @Part
+    def method(self):
+        return self._req.method
+
+    @Part
+    def path(self):
+        return path_of(self._req)
+
+
 def environ_of(req):
     host, _, port = req.host.partition(':')
     environ = {
