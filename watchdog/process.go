@@ -72,6 +72,16 @@ func (p *Process) Dropped() int64 {
 	return p.output.dropped.Load()
 }
 
+// Admit counts bytes that the process wrote another way, such as a log record, as output. It reports
+// whether Config.OutputRate allows them; if not they are to be left out, and Dropped counts them.
+func (p *Process) Admit(bytes int) bool {
+	if p.output == nil || p.output.rate.take(max(int64(bytes), leastCost), time.Now()) {
+		return true
+	}
+	p.output.dropped.Add(int64(bytes))
+	return false
+}
+
 // Signal sends sig to the process group. It returns os.ErrProcessDone once
 // the process has ended.
 func (p *Process) Signal(sig syscall.Signal) error {

@@ -52,10 +52,11 @@ type Config struct {
 	// every interruption.
 	ClientGone error
 
-	MaxRequests int   // a worker is replaced after about as many requests; 0: never
-	MaxRSS      int64 // a worker that is larger between requests is replaced; 0: no limit
-	LaneBytes   int   // size of each window of the body lane; 0: no lane
-	Concurrency int   // requests that one worker runs at once
+	MaxRequests int           // a worker is replaced after about as many requests; 0: never
+	MaxAge      time.Duration // a worker is replaced after about as long; 0: never
+	MaxRSS      int64         // a worker that is larger between requests is replaced; 0: no limit
+	LaneBytes   int           // size of each window of the body lane; 0: no lane
+	Concurrency int           // requests that one worker runs at once
 
 	Log *slog.Logger // nil: no log
 	// Output gets each line that workers print, and those of tracebacks; it may be called by several goroutines at once. nil: lines are records
@@ -103,6 +104,7 @@ func (c Config) Validate() error {
 	atLeast("workers-client-grace", c.ClientGrace, 0)
 	atLeast("workers-grace", c.Grace, 0)
 	between("workers-max-requests", int64(c.MaxRequests), 0, 1<<40)
+	atLeast("workers-max-age", c.MaxAge, 0)
 	between("workers-max-rss", c.MaxRSS, 0, 1<<50)
 	between("workers-lane-bytes", int64(c.LaneBytes), 0, 64<<20)
 	if c.LaneBytes%page != 0 {

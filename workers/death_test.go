@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,20 @@ func TestW7AFunctionThatEndsWhenItIsReadyIsStartedWithPauses(t *testing.T) {
 	require.ErrorIs(t, p.Health(), workers.ErrNotReady)
 	require.ErrorContains(t, p.Health(), "exit status 9")
 	require.LessOrEqual(t, p.Stats().Starts, uint64(8), "one for each pause, and those that took a request along")
+}
+
+// W7: the pauses double from 0.1 s to 10 s, and are spread by as much as half.
+func TestW7PausesDoubleToTenSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := workers.New(workers.DefaultConfig())
+		most := 100 * time.Millisecond
+		for range 100 {
+			pause := p.BackOff()
+			require.LessOrEqual(t, pause, most)
+			require.GreaterOrEqual(t, pause, most/2)
+			most = min(2*most, 10*time.Second)
+		}
+	})
 }
 
 // W7: a worker that has seen a request to its end costs no pause.

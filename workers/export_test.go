@@ -1,9 +1,21 @@
 package workers
 
-import "github.com/fnpod/fnpod/watchdog"
+import (
+	"time"
+
+	"github.com/fnpod/fnpod/watchdog"
+)
 
 // SetKill replaces how workers are killed. Call it before Run.
 func (p *Pool) SetKill(kill func(*watchdog.Process)) { p.end = kill }
+
+// BackOff counts a start that failed and returns the pause before the next.
+func (p *Pool) BackOff() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.backOff()
+	return time.Duration(p.notBefore - p.now())
+}
 
 // CountOOM sets where the kernel counts. Call it before Run.
 func (p *Pool) CountOOM(files ...string) { p.oomFiles = files }

@@ -25,14 +25,23 @@ func (p *Pool) countDropped(bytes int64) {
 	p.mu.Unlock()
 }
 
-// logFrame makes a log record of a LOG frame. What the function calls its facts
-// stays apart from ours.
+// logFrame makes a log record of a LOG frame, unless the worker writes more than it may. What the function calls its
+// facts stays apart from ours.
 func (w *worker) logFrame(f *frame) {
 	level := levelOf(f.code)
 	if !w.log.Enabled(context.Background(), level) {
 		return
 	}
+	if size := len(f.meta) + len(f.body); !w.proc.Admit(size) { // rule W14
+		w.unlogged += int64(size)
+		w.pool.countDropped(int64(size))
+		return
+	}
 	attrs := []slog.Attr{slog.String("line", string(f.body))}
+	if w.unlogged > 0 {
+		attrs = append(attrs, slog.Int64("dropped_bytes", w.unlogged))
+		w.unlogged = 0
+	}
 	if f.id != 0 && f.id == w.id {
 		attrs = append(attrs, slog.String("request_id", w.request.get()))
 	}

@@ -320,10 +320,8 @@ func (p *Pool) place(w *worker) {
 		p.retire(w, ReasonRecycled)
 		p.place(next)
 		return
-	case p.aged(w) && !w.recycle:
-		w.recycle = true
-		p.look()
 	}
+	p.recycleAged(w)
 	if p.line.n > 0 {
 		p.engage(w)
 		p.line.call(w, nil)

@@ -375,6 +375,19 @@ func TestWorkerAsksToBeReplaced(t *testing.T) {
 	require.NotEqual(t, old, p.get(t, "/pid"))
 }
 
+// W17: workers are replaced after a time, one after the other, also those that have nothing to do.
+func TestW17WorkersAreReplacedWhenTheyAreOld(t *testing.T) {
+	t.Parallel()
+	c := config(t, "good")
+	c.Min, c.Max, c.MaxAge = 2, 2, 300*time.Millisecond
+	p := running(t, c)
+	p.settled(t, "both replaced", func(s workers.Stats) bool {
+		require.LessOrEqual(t, s.Starting, 2)
+		return s.Ends[workers.ReasonRecycled] >= 2
+	})
+	require.Equal(t, "hello", p.get(t, "/hello"))
+}
+
 // W15: a ceiling for the memory of one worker, between requests.
 func TestLargeWorkersAreReplaced(t *testing.T) {
 	c := config(t, "good")

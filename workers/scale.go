@@ -12,7 +12,7 @@ const (
 	shortTick  = 10 * time.Millisecond       // while an idle worker has much to say
 	growAfter  = int64(5 * time.Millisecond) // a request waits as long before a worker is added for it
 	firstPause = 100 * time.Millisecond
-	mostPause  = 30 * time.Second
+	mostPause  = 10 * time.Second // rule W7
 	punchAfter = int64(time.Minute)
 )
 
@@ -81,7 +81,10 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 		reason:   Reasons,
 		retire:   make(chan struct{}),
 	}
-	w.lifetime = lifetime(p.cfg.MaxRequests)
+	w.lifetime = spread(p.cfg.MaxRequests)
+	if age := p.cfg.MaxAge; age > 0 {
+		w.oldAt = p.now() + int64(spread(age))
+	}
 	w.limit.init(p.now, w.overdue)
 	p.workers[w] = struct{}{}
 	p.nurses.Add(1)
@@ -101,20 +104,29 @@ func (p *Pool) freeIndex() int {
 	}
 }
 
-// lifetime spreads n by a tenth in each direction, so that workers that were
+// spread changes n by a tenth at most in each direction, so that workers that were
 // started together are not all replaced together.
-func lifetime(n int) int {
+func spread[T int | time.Duration](n T) T {
 	if n < 10 {
 		return n
 	}
-	return n - n/10 + rand.IntN(n/5+1)
+	return n - n/10 + rand.N(n/5+1)
 }
 
 // aged reports whether w should be replaced. It needs mu.
 func (p *Pool) aged(w *worker) bool {
 	return w.lifetime > 0 && w.served >= w.lifetime ||
+		w.oldAt > 0 && p.now() >= w.oldAt ||
 		p.cfg.MaxRSS > 0 && w.rss > p.cfg.MaxRSS ||
 		w.wantsRecycling.Load()
+}
+
+// recycleAged has w replaced if it should be. It needs mu.
+func (p *Pool) recycleAged(w *worker) {
+	if !w.recycle && p.aged(w) {
+		w.recycle = true
+		p.look()
+	}
 }
 
 // toReplace returns a worker whose successor should be started; one at a time. It
@@ -190,6 +202,9 @@ func (p *Pool) inspect() (more bool) {
 		if w.state == idle || w.state == busy {
 			measured = append(measured, w)
 		}
+		if w.state == idle {
+			p.recycleAged(w)
+		}
 	}
 	for i := 0; i < len(p.idle); i++ {
 		if w := p.idle[i]; now-w.idleSince >= int64(tick) {
@@ -255,9 +270,8 @@ func (p *Pool) measure(ws []*worker) {
 		size := residentBytes(w.proc.Pid())
 		p.mu.Lock()
 		w.rss = size
-		if w.state == idle && p.aged(w) && !w.recycle {
-			w.recycle = true
-			p.look()
+		if w.state == idle {
+			p.recycleAged(w)
 		}
 		p.mu.Unlock()
 	}

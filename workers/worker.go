@@ -79,6 +79,7 @@ type worker struct {
 	retiring  bool   // retire is closed
 	rss       int64  // bytes, as last measured
 	lifetime  int    // requests after which it is replaced; 0: none
+	oldAt     int64  // on the pool's clock: when it is replaced; 0: never
 	engaged   uint64 // number of its last request among the pool's
 	seen      uint64 // engaged+1 at the last inspection
 
@@ -89,6 +90,8 @@ type worker struct {
 	unfit  bool  // dead, or as good as
 	bye    bool  // it said that it ends now
 	spent  int64 // idle since, as serve needs it; on the pool's clock
+
+	unlogged int64 // bytes of log frames left out since the last record
 
 	limit          limit
 	loaded         atomic.Bool  // READY was received

@@ -147,6 +147,7 @@ type workerSettings struct {
 	ClientGrace  time.Duration `name:"workers-client-grace" help:"Time a function has to finish after its client left, before its worker is killed."`
 	StopGrace    time.Duration `name:"workers-grace" help:"Time a worker has to end when it is told to, before it is killed."`
 	MaxRequests  int           `name:"workers-max-requests" help:"A worker is replaced after about this many requests; 0 means never."`
+	MaxAge       time.Duration `name:"workers-max-age" help:"A worker is replaced after about this long; 0 means never."`
 	MaxRSS       int64         `name:"workers-max-rss" type:"size" help:"A worker that is larger between requests is replaced; 0 means no limit."`
 	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once."`
 	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`

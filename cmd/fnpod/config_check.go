@@ -135,7 +135,7 @@ func (s proxySettings) config() proxy.Config { return proxy.Config(s) }
 func newWorkerSettings(c workers.Config) workerSettings {
 	return workerSettings{
 		Min: c.Min, IdleTimeout: c.IdleTimeout, StartTimeout: c.StartTimeout, Timeout: c.Timeout, ClientGrace: c.ClientGrace,
-		StopGrace: c.Grace, MaxRequests: c.MaxRequests, MaxRSS: c.MaxRSS, Concurrency: c.Concurrency, Lane: int64(c.LaneBytes),
+		StopGrace: c.Grace, MaxRequests: c.MaxRequests, MaxAge: c.MaxAge, MaxRSS: c.MaxRSS, Concurrency: c.Concurrency, Lane: int64(c.LaneBytes),
 		Interpreter: c.Interpreter, Contract: c.Contract,
 	}
 }
@@ -151,7 +151,7 @@ func (s *workerSettings) config() workers.Config {
 	}
 	c.IdleTimeout, c.StartTimeout, c.Timeout = s.IdleTimeout, s.StartTimeout, s.Timeout
 	c.ClientGrace, c.Grace = s.ClientGrace, s.StopGrace
-	c.MaxRequests, c.MaxRSS = s.MaxRequests, s.MaxRSS
+	c.MaxRequests, c.MaxAge, c.MaxRSS = s.MaxRequests, s.MaxAge, s.MaxRSS
 	c.Concurrency, c.LaneBytes = s.Concurrency, int(s.Lane)
 	return c
 }
