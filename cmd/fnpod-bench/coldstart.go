@@ -5,24 +5,21 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-	"slices"
+	"strings"
 	"time"
 )
 
 // coldstartCmd measures the time from exec to the first answer, and as yardsticks what interpreters need that do
 // nothing.
 type coldstartCmd struct {
-	peers `embed:""`
+	recording `embed:""`
+	peers     `embed:""`
 
-	Fnpod  string `default:"bin/fnpod" help:"The binary that is measured."`
-	Starts int    `default:"11" help:"Measurements; the report has medians."`
+	Starts int `default:"11" help:"Measurements; the report has medians."`
 }
 
-// timing is something whose time is taken.
-type timing struct {
-	label string
-	take  func(context.Context) (time.Duration, error)
-}
+// firstAnswerMS is what coldstart measures.
+const firstAnswerMS = "exec to first answer, ms"
 
 // Run implements the command.
 func (c *coldstartCmd) Run(ctx context.Context, out io.Writer) error {
@@ -30,54 +27,82 @@ func (c *coldstartCmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	variants, err := c.chosen(append(c.proxies()[1:], c.servers(python)...))
+	variants, err := c.chosen(&c.recording, append(c.proxies()[1:], c.servers(python)...))
 	if err != nil {
 		return err
 	}
-	var kinds []timing
-	for _, v := range variants {
-		kinds = append(kinds, timing{v.name, func(ctx context.Context) (time.Duration, error) {
-			r, err := startVariant(ctx, c.Fnpod, v)
-			if err != nil {
-				return 0, err
-			}
-			return r.first, r.stop(nil)
-		}})
+	interpreters := []variant{
+		interpreterAlone("python3 -c pass", python, "-c", "pass"),
+		interpreterAlone("python3 -S -c pass", python, "-S", "-c", "pass"),
+		interpreterAlone("python3 -I -S -c pass", python, "-I", "-S", "-c", "pass"),
+		interpreterAlone("node -e 0", "node", "-e", "0"),
 	}
-	for _, argv := range [][]string{{python, "-c", "pass"}, {python, "-I", "-S", "-c", "pass"}, {"node", "-e", "0"}} {
-		label := fmt.Sprint(append([]string{"to the end of"}, argv...))
-		if argv[0] == python {
-			label = fmt.Sprint(append([]string{"to the end of", "python3"}, argv[1:]...))
-		}
-		kinds = append(kinds, timing{label[1 : len(label)-1], func(ctx context.Context) (time.Duration, error) {
-			begin := time.Now()
-			err := exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
-			return time.Since(begin), err
-		}})
-	}
-	times := make([][]float64, len(kinds))
 	for range c.Starts {
-		for i, k := range kinds {
-			d, err := k.take(ctx)
-			if err != nil {
-				return fmt.Errorf("%s: %w", k.label, err)
+		for _, v := range variants {
+			if err := c.take(ctx, v, c.firstAnswer); err != nil {
+				return err
 			}
-			times[i] = append(times[i], float64(d)/float64(time.Millisecond))
+		}
+		for _, v := range interpreters {
+			if err := c.take(ctx, v, toTheEnd); err != nil {
+				return err
+			}
 		}
 	}
 	describeMachine(ctx, out)
-	rows := [][]string{{"", "exec to first answer, ms", "slowest"}}
-	for i, k := range kinds {
-		rows = append(rows, []string{k.label, format(median(times[i])), format(slices.Max(times[i]))})
+	rows := [][]string{{"", firstAnswerMS, "slowest"}}
+	for _, v := range append(variants, interpreters...) {
+		rows = append(rows, []string{v.name, c.cell(v.name, firstAnswerMS), c.worst(v.name, firstAnswerMS)})
 	}
 	fmt.Fprintf(out, "Median of %d starts\n\n%s\n", c.Starts, table(rows))
+	c.describeAbsent(out)
+	return c.write(ctx, nil, false)
+}
+
+// take notes one start of a variant.
+func (c *recording) take(ctx context.Context, v variant, once func(context.Context, variant) (time.Duration, error)) error {
+	if c.leftOut(v, v.name) {
+		return nil
+	}
+	d, err := once(ctx, v)
+	if err != nil {
+		if c.without(ctx, v, v.name, err) {
+			return nil
+		}
+		return fmt.Errorf("%s: %w", v.name, err)
+	}
+	c.note(v.name, firstAnswerMS, float64(d)/float64(time.Millisecond))
 	return nil
+}
+
+// firstAnswer starts a variant and takes the time to its first answer.
+func (c *recording) firstAnswer(ctx context.Context, v variant) (time.Duration, error) {
+	r, err := startVariant(ctx, c.Fnpod, v)
+	if err != nil {
+		return 0, err
+	}
+	return r.first, r.stop(nil)
+}
+
+// interpreterAlone is a program that does nothing.
+func interpreterAlone(name, program string, args ...string) variant {
+	return variant{name: "to the end of " + name, peer: true, under: append([]string{program}, args...)}
+}
+
+// toTheEnd takes the time until the program of a variant has ended.
+func toTheEnd(ctx context.Context, v variant) (time.Duration, error) {
+	begin := time.Now()
+	out, err := exec.CommandContext(ctx, v.under[0], v.under[1:]...).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w: %s", strings.Join(v.under, " "), err, out)
+	}
+	return time.Since(begin), nil
 }
 
 // servers are those that start an interpreter.
 func (c *coldstartCmd) servers(python string) []variant {
 	return append([]variant{
 		serving("fnpod serve, Python", "handler.py", pongPython, append(workersOf(1), "--workers-interpreter", python)...),
-		serving("fnpod serve, Node", "handler.js", pongNode, workersOf(1)...),
+		servingNode("fnpod serve, Node", pongNode, workersOf(1)...),
 	}, pythonServers(1)...)
 }

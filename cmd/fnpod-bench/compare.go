@@ -36,20 +36,20 @@ func (c *sampling) compare(ctx context.Context, variants []variant, connections 
 	for round := range c.Rounds {
 		for _, n := range connections {
 			for i := range variants {
+				_ = progress.Add(1) // a bar that cannot be drawn is no reason to stop
 				v := variants[(i+round)%len(variants)]
+				label := fmt.Sprintf("%s, %d connections", v.name, n)
+				if c.leftOut(v, label) {
+					continue
+				}
 				s, err := c.quietSample(ctx, v, n)
 				if err != nil {
-					err = fmt.Errorf("%s, %d connections: %w", v.name, n, err)
-				}
-				switch {
-				case err != nil && v.peer && ctx.Err() == nil:
-					c.failed = append(c.failed, err)
-					continue
-				case err != nil:
-					return nil, err
+					if c.without(ctx, v, label, err) {
+						continue
+					}
+					return nil, fmt.Errorf("%s: %w", label, err)
 				}
 				s.round = round
-				_ = progress.Add(1) // a bar that cannot be drawn is no reason to stop
 				all = append(all, s)
 			}
 		}

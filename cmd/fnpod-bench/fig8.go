@@ -25,7 +25,7 @@ var percentiles = []float64{50, 75, 90, 95, 99, 99.9}
 
 // Run implements the command.
 func (c *fig8Cmd) Run(ctx context.Context, out io.Writer) error {
-	variants, err := c.chosen(c.proxies())
+	variants, err := c.chosen(&c.recording, c.proxies())
 	if err != nil {
 		return err
 	}
@@ -55,13 +55,18 @@ func (c *fig8Cmd) Run(ctx context.Context, out io.Writer) error {
 	return c.write(ctx, samples)
 }
 
-// chosen are the variants that --only matches.
-func (p *peers) chosen(all []variant) ([]variant, error) {
+// chosen are the variants that --only matches, as far as they are here; the report tells of the others.
+func (p *peers) chosen(report *recording, all []variant) ([]variant, error) {
 	match, err := regexp.Compile(p.Only)
 	if err != nil {
 		return nil, fmt.Errorf("--only: %w", err)
 	}
-	some := slices.DeleteFunc(all, func(v variant) bool { return !match.MatchString(v.name) })
+	some := slices.DeleteFunc(all, func(v variant) bool {
+		if match.MatchString(v.name) && v.lacks != "" {
+			report.failed = append(report.failed, fmt.Errorf("%s: %s", v.name, v.lacks))
+		}
+		return !match.MatchString(v.name) || v.lacks != ""
+	})
 	if len(some) == 0 {
 		return nil, fmt.Errorf("--only=%s: no variant matches", p.Only)
 	}

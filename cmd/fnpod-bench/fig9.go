@@ -17,11 +17,11 @@ import (
 // its end to the client's read. Figure 9 of "Analyzing Open-Source Serverless Platforms" (SEKE'21). The function answers
 // with the times at which it began and ended; all processes read the same clock.
 type fig9Cmd struct {
-	peers `embed:""`
+	recording `embed:""`
+	peers     `embed:""`
 
-	Fnpod    string `default:"bin/fnpod" help:"The binary that is measured."`
-	Rounds   int    `default:"5" help:"Rounds with fresh processes; the report has medians of their medians."`
-	Requests int    `default:"2000" help:"Requests of a round, over one connection, one after the other; a hundredth with a process per request."`
+	Rounds   int `default:"5" help:"Rounds with fresh processes; the report has medians of their medians."`
+	Requests int `default:"2000" help:"Requests of a round, over one connection, one after the other; a hundredth with a process per request."`
 }
 
 const (
@@ -46,6 +46,13 @@ var fromThePaper = []struct {
 	{"Kubeless", 4.96, 2.63},
 }
 
+// What fig9 measures.
+const (
+	beforeMS = "before the function, ms"
+	inMS     = "in it, ms"
+	afterMS  = "after it, ms"
+)
+
 // intervals of one request.
 type intervals struct{ before, in, after time.Duration }
 
@@ -55,45 +62,51 @@ func (c *fig9Cmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	variants, err := c.chosen(append(c.proxies(),
+	variants, err := c.chosen(&c.recording, append(c.proxies(),
 		serving("fnpod serve, Python", "handler.py", timesPython, append(workersOf(1), "--workers-interpreter", python)...),
-		serving("fnpod serve, Node", "handler.js", timesNode, workersOf(1)...),
+		servingNode("fnpod serve, Node", timesNode, workersOf(1)...),
 		perRequestVariant(python),
 	))
 	if err != nil {
 		return err
 	}
-	all := map[string][]intervals{}
 	for range c.Rounds {
 		for _, v := range variants {
+			if c.leftOut(v, v.name) {
+				continue
+			}
 			i, err := c.round(ctx, v)
 			if err != nil {
+				if c.without(ctx, v, v.name, err) {
+					continue
+				}
 				return fmt.Errorf("%s: %w", v.name, err)
 			}
-			all[v.name] = append(all[v.name], i)
+			for what, d := range map[string]time.Duration{beforeMS: i.before, inMS: i.in, afterMS: i.after} {
+				c.note(v.name, what, float64(d)/float64(time.Millisecond))
+			}
 		}
 	}
 	describeMachine(ctx, out)
 	fmt.Fprintf(out, "Median of %d rounds of %d requests over one connection.\n\n", c.Rounds, c.Requests)
-	rows := [][]string{{"", "before the function, ms", "in it", "after it"}}
+	rows := [][]string{{"", beforeMS, inMS, afterMS}}
 	for _, v := range variants {
-		of := func(f func(intervals) time.Duration) string {
-			var values []float64
-			for _, i := range all[v.name] {
-				values = append(values, float64(f(i))/float64(time.Millisecond))
-			}
-			return fmt.Sprintf("%.3f", median(values))
-		}
-		rows = append(rows, []string{
-			v.name, of(func(i intervals) time.Duration { return i.before }), of(func(i intervals) time.Duration { return i.in }),
-			of(func(i intervals) time.Duration { return i.after }),
-		})
+		rows = append(rows, []string{v.name, c.cell3(v.name, beforeMS), c.cell3(v.name, inMS), c.cell3(v.name, afterMS)})
 	}
 	for _, p := range fromThePaper {
 		rows = append(rows, []string{p.name + ", from the paper", fmt.Sprintf("%.2f", p.before), "", fmt.Sprintf("%.2f", p.after)})
 	}
 	fmt.Fprintf(out, "%s\n", table(rows))
-	return nil
+	c.describeAbsent(out)
+	return c.write(ctx, nil, false)
+}
+
+// cell3 shows microseconds of a figure in milliseconds.
+func (c *fig9Cmd) cell3(variant, what string) string {
+	if len(c.values(variant, what)) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.3f", median(c.values(variant, what)))
 }
 
 // perRequestVariant is fnpod with a process for each request.

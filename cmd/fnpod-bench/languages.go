@@ -1,8 +1,6 @@
 package main
 
-import "os/exec"
-
-// languages are fnpod with n warm workers of the languages besides Python and Node, as far as they are installed. Java's is
+// languages are fnpod with n warm workers of the languages besides Python and Node. Java's is
 // compiled when a worker starts, before it is measured.
 func languages(n int) []variant {
 	var here []variant
@@ -12,9 +10,9 @@ func languages(n int) []variant {
 		{"Perl", "perl", "handler.pl", "sub handle { 'pong' }\n"},
 		{"Java", "javac", "Handler.java", "class Handler { static String handle() { return \"pong\"; } }\n"},
 	} {
-		if _, err := exec.LookPath(l.program); err == nil {
-			here = append(here, serving(l.name, l.file, l.text, workersOf(n)...))
-		}
+		v := serving(l.name, l.file, l.text, workersOf(n)...)
+		v.needs = l.program
+		here = append(here, v)
 	}
 	return here
 }

@@ -62,14 +62,12 @@ type grammar struct {
 
 // sampling is how often and how long to look.
 type sampling struct {
-	Fnpod      string        `default:"bin/fnpod" help:"The binary that is measured."`
+	recording  `embed:""`
 	Rounds     int           `default:"3" help:"Samples of everything; the report has medians."`
 	Duration   time.Duration `default:"2s" help:"Length of a sample."`
 	Warmup     time.Duration `default:"300ms" help:"Load before a sample."`
 	NoiseLimit float64       `default:"0.3" help:"A sample is taken again, twice at most, when other processes use more processors."`
-	JSON       string        `placeholder:"FILE" help:"Also writes all samples into a file."`
 
-	failed    []error // peers that could not be measured
 	body      int     // bytes there and back, 0 for requests without body
 	perSecond float64 // constant rate, 0 for a closed loop
 }

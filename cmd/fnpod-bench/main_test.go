@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,17 +20,69 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if binary != "" {
+		_ = os.Remove(binary)
+	}
+	os.Exit(code)
+}
+
+var (
+	building sync.Mutex
+	binary   string // guarded by building
+)
+
+// built is a fnpod for all tests.
+func built(t *testing.T) string {
+	t.Helper()
+	building.Lock()
+	defer building.Unlock()
+	if binary == "" {
+		file := filepath.Join(os.TempDir(), fmt.Sprintf("fnpod-%d", os.Getpid()))
+		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "../fnpod").CombinedOutput()
+		require.NoError(t, err, string(out))
+		binary = file
+	}
+	return binary
+}
+
+// A program that is missing, or that fails, is told in one line, and the others are measured.
+func TestPeersThatFailEndNoRun(t *testing.T) {
+	fnpod, file := built(t), filepath.Join(t.TempDir(), "figures.json")
+	for _, command := range [][]string{
+		{"coldstart", "--starts", "2"},
+		{"memory", "--rounds", "2", "--connections", "3"},
+		{"fig9", "--rounds", "2", "--requests", "100"},
+		{"fig8", "--rounds", "2", "--duration", "10ms", "--warmup", "1ms", "--connections", "1,2", "--noise-limit", "100"},
+	} {
+		t.Run(command[0], func(t *testing.T) {
+			var report bytes.Buffer
+			err := run(t.Context(), append(command, "--fnpod", fnpod, "--json", file, "--only", "^(fnpod|of-watchdog|queue-proxy)$", "--fwatchdog", "/bin/false"), &report)
+			require.NoError(t, err)
+			require.Equal(t, 1, strings.Count(report.String(), "Left out: of-watchdog: ended before its first answer"), report.String())
+			require.Equal(t, 1, strings.Count(report.String(), "Left out: queue-proxy: not on PATH, and --queue-proxy is not given"), report.String())
+			require.Contains(t, report.String(), "| of-watchdog | –")
+			require.NotContains(t, report.String(), "| fnpod | – | –")
+
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			var written results
+			require.NoError(t, json.Unmarshal(text, &written))
+			require.NotEmpty(t, len(written.Samples)+len(written.Figures))
+			for _, f := range written.Figures {
+				if f.Variant == fnpodName && f.What != binaryMB {
+					require.Len(t, f.Values, 2, f.What)
+				}
+			}
+		})
+	}
 }
 
 func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
-	dir := t.TempDir()
-	fnpod, file := filepath.Join(dir, "fnpod"), filepath.Join(dir, "samples.json")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
-	require.NoError(t, err, string(out))
+	fnpod, file := built(t), filepath.Join(t.TempDir(), "samples.json")
 
 	var report bytes.Buffer
-	err = run(t.Context(), []string{
+	err := run(t.Context(), []string{
 		"fig8", "--fnpod", fnpod, "--only", "^(direct|fnpod|fnpod, unix.*)$", "--json", file, "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "4", "--noise-limit", "100",
 	}, &report)
 	require.NoError(t, err)
@@ -53,11 +107,9 @@ func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
 }
 
 func TestModesCompareLaunchersWithOSExec(t *testing.T) {
-	fnpod := filepath.Join(t.TempDir(), "fnpod")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
-	require.NoError(t, err, string(out))
+	fnpod := built(t)
 	var report bytes.Buffer
-	err = run(t.Context(), []string{
+	err := run(t.Context(), []string{
 		"modes", "--fnpod", fnpod, "--only", "cat,handler", "--fwatchdog", filepath.Join(t.TempDir(), "missing"), "--rounds", "1", "--duration", "100ms", "--warmup", "10ms", "--connections", "2", "--rate", "50", "--noise-limit", "100",
 	}, &report)
 	require.NoError(t, err)
@@ -76,10 +128,7 @@ func TestWhatDoesNotStartIsReported(t *testing.T) {
 }
 
 func TestRobustnessIsWrittenBetweenTheMarkers(t *testing.T) {
-	dir := t.TempDir()
-	fnpod, file := filepath.Join(dir, "fnpod"), filepath.Join(dir, "robustness.md")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", fnpod, "../fnpod").CombinedOutput()
-	require.NoError(t, err, string(out))
+	fnpod, file := built(t), filepath.Join(t.TempDir(), "robustness.md")
 	args := []string{"robustness", "--fnpod", fnpod, "--only", "host: ", "--lanes", "2", "--rounds", "2", "--into", file}
 
 	require.NoError(t, os.WriteFile(file, []byte("nothing\n"), 0o600))

@@ -6,23 +6,34 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // memoryCmd measures what a proxy needs before it has work, and for connections that have none.
 type memoryCmd struct {
-	peers `embed:""`
+	recording `embed:""`
+	peers     `embed:""`
 
-	Fnpod       string `default:"bin/fnpod" help:"The binary that is measured."`
-	Rounds      int    `default:"3" help:"Measurements; the report has medians."`
-	Connections int    `default:"10000" help:"Idle connections."`
+	Rounds      int `default:"3" help:"Measurements; the report has medians."`
+	Connections int `default:"10000" help:"Idle connections."`
 }
+
+// What memory measures.
+const (
+	idleMB      = "RSS MB after one request"
+	anonymousMB = "of it anonymous"
+	crowdMB     = "RSS MB, idle connections"
+	bytesEach   = "bytes for each"
+	idleCPU     = "idle CPU, ms/s"
+	binaryMB    = "binary, MB"
+)
 
 // Run implements the command.
 func (c *memoryCmd) Run(ctx context.Context, out io.Writer) error {
 	if err := raiseDescriptors(c.Connections + 100); err != nil {
 		return err
 	}
-	variants, err := c.chosen(c.proxies()[1:]) // the bare function has no connections but those of the load
+	variants, err := c.chosen(&c.recording, c.proxies()[1:]) // the bare function has no connections but those of the load
 	if err != nil {
 		return err
 	}
@@ -32,57 +43,81 @@ func (c *memoryCmd) Run(ctx context.Context, out io.Writer) error {
 	}
 	describeMachine(ctx, out)
 	fmt.Fprintf(out, "Binary of fnpod: %s MB. Median of %d.\n\n", format(float64(binary.Size())/(1<<20)), c.Rounds)
-	figures := make([][4][]float64, len(variants))
+	c.note(fnpodName, binaryMB, float64(binary.Size())/(1<<20))
 	for range c.Rounds {
-		for i, v := range variants {
-			before, after, err := c.idle(ctx, v)
-			switch {
-			case err != nil && v.peer && ctx.Err() == nil:
-				fmt.Fprintf(out, "Left out: %s: %.300v\n\n", v.name, err)
-				continue
-			case err != nil:
-				return fmt.Errorf("%s: %w", v.name, err)
+		for _, v := range variants {
+			if err := c.memory(ctx, v, c.Connections); err != nil {
+				return err
 			}
-			for column, bytes := range []int64{before.rss, before.anonymous, after.rss} {
-				figures[i][column] = append(figures[i][column], float64(bytes)/(1<<20))
-			}
-			figures[i][3] = append(figures[i][3], float64(after.rss-before.rss)/float64(c.Connections))
 		}
 	}
-	rows := [][]string{{
-		"", "RSS MB after one request", "of it anonymous", fmt.Sprintf("RSS MB, %d idle connections", c.Connections), "bytes for each",
-	}}
-	for i, v := range variants {
+	fmt.Fprintf(out, "%s\n", c.memoryTable(variants, c.Connections))
+	c.describeAbsent(out)
+	return c.write(ctx, nil, false)
+}
+
+// memoryTable has a row for each variant.
+func (c *recording) memoryTable(variants []variant, connections int) string {
+	rows := [][]string{{"", idleMB, anonymousMB, fmt.Sprintf("RSS MB, %d idle connections", connections), bytesEach, idleCPU}}
+	for _, v := range variants {
 		row := []string{v.name}
-		for _, values := range figures[i] {
-			row = append(row, format(median(values)))
+		for _, what := range []string{idleMB, anonymousMB, crowdMB, bytesEach, idleCPU} {
+			row = append(row, c.cell(v.name, what))
 		}
 		rows = append(rows, row)
 	}
-	fmt.Fprintf(out, "%s\n", table(rows))
+	return table(rows)
+}
+
+// memory notes what a variant needs once.
+func (c *recording) memory(ctx context.Context, v variant, connections int) error {
+	if c.leftOut(v, v.name) {
+		return nil
+	}
+	before, after, later, err := c.idle(ctx, v, connections)
+	if err != nil {
+		if c.without(ctx, v, v.name, err) {
+			return nil
+		}
+		return fmt.Errorf("%s: %w", v.name, err)
+	}
+	const mb = 1 << 20
+	c.note(v.name, idleMB, float64(before.rss)/mb)
+	c.note(v.name, anonymousMB, float64(before.anonymous)/mb)
+	c.note(v.name, crowdMB, float64(after.rss)/mb)
+	c.note(v.name, bytesEach, float64(after.rss-before.rss)/float64(connections))
+	c.note(v.name, idleCPU, float64(later.cpu()-after.cpu())/float64(time.Millisecond)/idleTime.Seconds())
 	return nil
 }
 
-// idle looks at a variant that had one request, and again when it has all connections and each had one.
-func (c *memoryCmd) idle(ctx context.Context, v variant) (before, after usage, err error) {
+// idleTime is how long idle connections are looked at.
+const idleTime = time.Second
+
+// idle looks at a variant that had one request, again when it has all connections and each had one, and once more when
+// nothing has happened for a time.
+func (c *recording) idle(ctx context.Context, v variant, connections int) (before, after, later usage, err error) {
 	r, err := startVariant(ctx, c.Fnpod, v)
 	if err != nil {
-		return before, after, err
+		return before, after, later, err
 	}
 	defer func() { err = r.stop(err) }()
 	if before, err = r.target.usage(); err != nil {
-		return before, after, err
+		return before, after, later, err
 	}
-	l, err := dial(r.address, c.Connections)
+	l, err := dial(r.address, connections)
 	if err != nil {
-		return before, after, err
+		return before, after, later, err
 	}
 	defer l.close()
 	if err = l.once(ctx); err != nil {
-		return before, after, err
+		return before, after, later, err
 	}
-	after, err = r.target.usage()
-	return before, after, err
+	if after, err = r.target.usage(); err != nil {
+		return before, after, later, err
+	}
+	time.Sleep(idleTime)
+	later, err = r.target.usage()
+	return before, after, later, err
 }
 
 // raiseDescriptors makes sure that this process and those that it starts may have n descriptors. The Go runtime has

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,6 +75,9 @@ func (c *modesCmd) Run(ctx context.Context, out io.Writer) error {
 	for _, f := range functions {
 		variants = append(variants, c.modes(f, python)...)
 	}
+	if c.Fwatchdog == "" {
+		c.failed = append(c.failed, errors.New("of-watchdog: --fwatchdog is not given"))
+	}
 	samples, err := c.compare(ctx, variants, c.Connections)
 	if err != nil {
 		return err
@@ -128,7 +132,7 @@ func (c *modesCmd) modes(f forkedFunction, python string) []variant {
 		}))
 	}
 	if c.Fwatchdog == "" {
-		return all
+		return c.needing(f, all)
 	}
 	for _, mode := range []string{"serializing", "streaming"} {
 		v := f.variant("of-watchdog "+mode, func(ctx context.Context, s *site, command []string) (*process, error) {
@@ -144,6 +148,14 @@ func (c *modesCmd) modes(f forkedFunction, python string) []variant {
 		})
 		v.peer = true
 		all = append(all, v)
+	}
+	return c.needing(f, all)
+}
+
+// needing lets the variants of a function be left out where its interpreter is not.
+func (c *modesCmd) needing(f forkedFunction, all []variant) []variant {
+	for i := range all {
+		all[i].needs = f.command[0]
 	}
 	return all
 }

@@ -21,7 +21,8 @@ import (
 // overloadCmd sends more than the function can do, at random times whether or not answers come (open loop), by clients
 // that leave when they have waited for five service times.
 type overloadCmd struct {
-	Fnpod    string        `default:"bin/fnpod" help:"The binary that is measured."`
+	recording `embed:""`
+
 	Workers  int           `default:"8" help:"Python workers; each sleeps for the service time."`
 	Service  time.Duration `default:"200ms" help:"Mean service time."`
 	Duration time.Duration `default:"20s" help:"Length of a sample."`
@@ -36,6 +37,9 @@ const (
 	placesOf     = 10 // waiting places for each worker
 	sleepHandler = "import time\n\ndef handle(req):\n    time.sleep(float(req.query or 0))\n    return \"pong\"\n"
 )
+
+// inTime is what overload measures, followed by the load.
+const inTime = "answered in time of what the workers can do at load"
 
 // trial is one cell of the report.
 type trial struct {
@@ -72,6 +76,7 @@ func (c *overloadCmd) Run(ctx context.Context, out io.Writer) error {
 				}
 				share := 100 * float64(t.good) / c.capacity()
 				line.add(load, share)
+				c.note(d+", "+kindOf(random), fmt.Sprintf("%s %g, %%", inTime, load), share)
 				rows = append(rows, []string{
 					kindOf(random), format(load), d, format(share), format(float64(t.latency.ValueAtQuantile(50)) / 1000),
 					format(float64(t.latency.ValueAtQuantile(99)) / 1000), format(percent(t.refused, t.came)), format(percent(t.bad, t.came)),
@@ -84,8 +89,8 @@ func (c *overloadCmd) Run(ctx context.Context, out io.Writer) error {
 	if err := c.fairness(ctx, out); err != nil {
 		return err
 	}
-	if c.Plot == "" {
-		return nil
+	if err := c.write(ctx, nil, false); err != nil || c.Plot == "" {
+		return err
 	}
 	return plot{title: "Answers in time under overload", x: "load ÷ capacity", y: "% of capacity", lines: lines}.write(c.Plot)
 }
@@ -147,6 +152,7 @@ func (c *overloadCmd) fairness(ctx context.Context, out io.Writer) error {
 				name += ", --queue-fair-by header:X-Tenant"
 			}
 			rows = append(rows, []string{name, format(percent(t.modestGood, t.modest))})
+			c.note(name, "modest tenant's requests in time, %", percent(t.modestGood, t.modest))
 		}
 	}
 	fmt.Fprintln(out, table(rows))

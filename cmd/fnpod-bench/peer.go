@@ -43,25 +43,24 @@ func (p *peers) proxies() []variant {
 	if p.Before != "" {
 		all = append(all, another(p.Before))
 	}
-	if binary := found(p.Fwatchdog, "fwatchdog"); binary != "" {
-		all = append(all, variant{name: fwatchdogName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
+	return append(all,
+		original(fwatchdogName, p.Fwatchdog, "fwatchdog", func(ctx context.Context, s *site, binary string) (*process, error) {
 			return startAbrupt(ctx, watchdogEnv(s), binary)
-		}})
-	}
-	if binary := found(p.QueueProxy, "queue-proxy"); binary != "" {
-		all = append(all, variant{name: queueProxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
-			return startQueueProxy(ctx, s, binary)
-		}})
-	}
-	return all
+		}),
+		original(queueProxyName, p.QueueProxy, "queue-proxy", startQueueProxy))
 }
 
-// found is binary, or else where PATH has name, "" if nowhere.
-func found(binary, name string) string {
+// original is a program whose place fnpod takes: binary, or else what PATH has by the name of its flag.
+func original(name, binary, flag string, start func(ctx context.Context, s *site, binary string) (*process, error)) variant {
+	v := variant{name: name, peer: true}
 	if binary == "" {
-		binary, _ = exec.LookPath(name) // not there: not measured
+		binary, _ = exec.LookPath(flag) // what is nowhere is not measured
 	}
-	return binary
+	if binary == "" {
+		v.lacks = "not on PATH, and --" + flag + " is not given"
+	}
+	v.start = func(ctx context.Context, s *site) (*process, error) { return start(ctx, s, binary) }
+	return v
 }
 
 // watchdogEnv makes of-watchdog a proxy before the small server: its own process has nothing to do.

@@ -40,6 +40,13 @@ func serving(name, file, text string, flags ...string) variant {
 	}}
 }
 
+// servingNode is the same where there is Node.
+func servingNode(name, text string, flags ...string) variant {
+	v := serving(name, "handler.js", text, flags...)
+	v.needs = "node"
+	return v
+}
+
 // serveVariant is fnpod with Python workers.
 func serveVariant(python string, flags ...string) variant {
 	return serving(serveName, "handler.py", pongPython, append([]string{"--workers-interpreter", python}, flags...)...)
@@ -53,7 +60,7 @@ func workersOf(n int) []string {
 	return []string{"--workers-min", count, "--workers-max", count}
 }
 
-// pythonServers are the usual servers of Python with n processes each, as far as they are installed.
+// pythonServers are the usual servers of Python with n processes each.
 func pythonServers(n int) []variant {
 	count := strconv.Itoa(n)
 	var here []variant
@@ -70,9 +77,6 @@ func pythonServers(n int) []variant {
 			return []string{"uvicorn", "--host", host, "--port", port, "--workers", count, "--log-level", "error", "--no-access-log", "app:asgi"}
 		}},
 	} {
-		if _, err := exec.LookPath(server.argv("")[0]); err != nil {
-			continue
-		}
 		here = append(here, variant{name: server.name, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
 			if err := os.WriteFile(filepath.Join(s.dir, "app.py"), []byte(wsgiText), 0o644); err != nil {
 				return nil, err

@@ -63,6 +63,7 @@ func formatRatio(v float64) string {
 func (c *sampling) describe(ctx context.Context, out io.Writer, all samples) {
 	describeMachine(ctx, out)
 	if len(all) == 0 {
+		c.describeAbsent(out)
 		return
 	}
 	noise := make([]float64, 0, len(all))
@@ -74,9 +75,7 @@ func (c *sampling) describe(ctx context.Context, out io.Writer, all samples) {
 	}
 	fmt.Fprintf(out, "Rounds: %d, samples of %v. Other processes used %s processors (median), at most %s; %d of %d samples are above %s.\n\n",
 		c.Rounds, c.Duration, format(median(noise)), format(slices.Max(noise)), c.noisy(all), len(all), format(c.NoiseLimit))
-	for _, err := range c.failed {
-		fmt.Fprintf(out, "Left out: %.300v\n\n", err)
-	}
+	c.describeAbsent(out)
 }
 
 // noisy counts the samples that were disturbed.

@@ -3,9 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,7 +22,8 @@ type results struct {
 	Command  []string  `json:"command"`
 	Fnpod    string    `json:"fnpod"` // what fnpod version prints
 	TooNoisy bool      `json:"too_noisy"`
-	Samples  []record  `json:"samples"`
+	Samples  []record  `json:"samples,omitempty"`
+	Figures  []figures `json:"figures,omitempty"`
 }
 
 // machine is what figures depend on.
@@ -25,6 +32,13 @@ type machine struct {
 	Model      string `json:"model"`
 	Kernel     string `json:"kernel"`
 	Go         string `json:"go"`
+}
+
+// figures are what was measured without a load, by round.
+type figures struct {
+	Variant string    `json:"variant"`
+	What    string    `json:"what"` // with its unit
+	Values  []float64 `json:"values"`
 }
 
 // record is a sample. Times are in microseconds, memory in bytes.
@@ -48,15 +62,93 @@ type record struct {
 	Noise       float64 `json:"processors_used_by_others"`
 }
 
-// write writes all samples into the file of --json.
+// recording is what all experiments have: the binary, a file for what was measured, and who could not be.
+type recording struct {
+	Fnpod string `default:"bin/fnpod" help:"The binary that is measured."`
+	JSON  string `placeholder:"FILE" help:"Also writes what was measured into a file."`
+
+	figures []figures
+	failed  []error
+	absent  map[string]bool // labels of failed
+}
+
+// note keeps a figure of one round.
+func (c *recording) note(variant, what string, value float64) {
+	for i := range c.figures {
+		if f := &c.figures[i]; f.Variant == variant && f.What == what {
+			f.Values = append(f.Values, value)
+			return
+		}
+	}
+	c.figures = append(c.figures, figures{variant, what, []float64{value}})
+}
+
+// values are those of a figure, by round.
+func (c *recording) values(variant, what string) []float64 {
+	for _, f := range c.figures {
+		if f.Variant == variant && f.What == what {
+			return f.Values
+		}
+	}
+	return nil
+}
+
+// cell is the median of a figure for a table, with a dash for what was not measured.
+func (c *recording) cell(variant, what string) string { return c.shown(variant, what, median) }
+
+// worst is the largest value of a figure, for a table.
+func (c *recording) worst(variant, what string) string {
+	return c.shown(variant, what, slices.Max[[]float64])
+}
+
+func (c *recording) shown(variant, what string, f func([]float64) float64) string {
+	values := c.values(variant, what)
+	if len(values) == 0 {
+		return "–"
+	}
+	return format(f(values))
+}
+
+// without tells whether the run goes on though a variant failed: it does for what is not ours, which is then left out.
+// label says what of it; all of it, if it did not even start.
+func (c *recording) without(ctx context.Context, v variant, label string, err error) bool {
+	if ctx.Err() != nil || !v.optional() {
+		return false
+	}
+	if _, ok := errors.AsType[*startError](err); ok {
+		label = v.name
+	}
+	if c.absent == nil {
+		c.absent = map[string]bool{}
+	}
+	c.absent[label] = true
+	c.failed = append(c.failed, fmt.Errorf("%s: %w", label, err))
+	return true
+}
+
+// leftOut tells that a variant has failed already, or what label says of it.
+func (c *recording) leftOut(v variant, label string) bool { return c.absent[v.name] || c.absent[label] }
+
+// describeAbsent tells who was left out, and why.
+func (c *recording) describeAbsent(out io.Writer) {
+	for _, err := range c.failed {
+		fmt.Fprintf(out, "Left out: %.300s\n\n", strings.Join(strings.Fields(err.Error()), " "))
+	}
+}
+
+// write writes all samples and figures into the file of --json.
 func (c *sampling) write(ctx context.Context, all samples) error {
+	return c.recording.write(ctx, all, c.tooNoisy(all))
+}
+
+func (c *recording) write(ctx context.Context, all samples, tooNoisy bool) error {
 	if c.JSON == "" {
 		return nil
 	}
 	r := results{
-		Date: time.Now().UTC().Truncate(time.Second), Command: os.Args,
+		Date: time.Now().UTC().Truncate(time.Second), Command: withoutPaths(os.Args),
 		Machine: machine{runtime.NumCPU(), processor(), firstLine(os.ReadFile("/proc/sys/kernel/osrelease")), runtime.Version()},
-		Fnpod:   firstLine(exec.CommandContext(ctx, c.Fnpod, "version").Output()), TooNoisy: c.tooNoisy(all),
+		Fnpod:   firstLine(exec.CommandContext(ctx, c.Fnpod, "version").Output()), TooNoisy: tooNoisy, Figures: c.figures,
 	}
 	for _, s := range all {
 		at := func(p float64) float64 { return latencyAt(p)(&s) }
@@ -72,4 +164,26 @@ func (c *sampling) write(ctx context.Context, all samples) error {
 		return err
 	}
 	return os.WriteFile(c.JSON, append(text, '\n'), 0o644)
+}
+
+// withoutPaths leaves out where the programs are on this machine, and where the results went.
+func withoutPaths(args []string) []string {
+	short := []string{filepath.Base(args[0])}
+	for i := 1; i < len(args); i++ {
+		flag, _, whole := strings.Cut(args[i], "=")
+		switch flag {
+		case "--json", "--plots", "--plot":
+			if !whole {
+				i++
+			}
+		case "--queue-proxy", "--fwatchdog", "--processor", "--processor-wrapper", "--before":
+			short = append(short, flag, "PATH")
+			if !whole {
+				i++
+			}
+		default:
+			short = append(short, args[i])
+		}
+	}
+	return short
 }

@@ -25,7 +25,7 @@ func (c *sizesCmd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	flags := append(workersOf(2), "--workers-interpreter", python, "--max-body", "0")
-	variants, err := c.chosen(append(c.proxies(), serving("fnpod serve, Python echo", "handler.py", echoPython, flags...)))
+	variants, err := c.chosen(&c.recording, append(c.proxies(), serving("fnpod serve, Python echo", "handler.py", echoPython, flags...)))
 	if err != nil {
 		return err
 	}

@@ -48,16 +48,30 @@ func (c *syscallsCmd) Run(ctx context.Context, out io.Writer) error {
 	rows[0] = append(rows[0], "other", "all but waiting")
 	for _, v := range []variant{fnpodTCP, fnpodUnix, nginxBare} {
 		for _, n := range c.Connections {
+			label := fmt.Sprintf("%s, %d connections", v.name, n)
+			if c.leftOut(v, label) {
+				continue
+			}
 			row, err := c.row(ctx, v, n)
 			if err != nil {
-				return fmt.Errorf("%s, %d connections: %w", v.name, n, err)
+				if c.without(ctx, v, label, err) {
+					continue
+				}
+				return fmt.Errorf("%s: %w", label, err)
 			}
 			rows = append(rows, row)
 		}
 	}
 	fmt.Fprintf(out, "\nSystem calls per request\n\n%s\n", table(rows))
-	return nil
+	c.describeAbsent(out)
+	return c.write(ctx, nil)
 }
+
+// What syscalls measures.
+const (
+	callsAll  = "system calls per request"
+	callsBusy = "system calls per request but for waiting"
+)
 
 // row measures one row of the table.
 func (c *syscallsCmd) row(ctx context.Context, v variant, n int) ([]string, error) {
@@ -76,6 +90,9 @@ func (c *syscallsCmd) row(ctx context.Context, v variant, n int) ([]string, erro
 		counts["all"] = append(counts["all"], calls[allCalls]/requests)
 		counts["other"] = append(counts["other"], rest/requests)
 		counts["busy"] = append(counts["busy"], (calls[allCalls]-waitingCalls(calls))/requests)
+		at := fmt.Sprintf(", %d connections", n)
+		c.note(v.name, callsAll+at, calls[allCalls]/requests)
+		c.note(v.name, callsBusy+at, (calls[allCalls]-waitingCalls(calls))/requests)
 	}
 	row := []string{v.name, strconv.Itoa(n), format(median(counts["all"]))}
 	for _, g := range callGroups {

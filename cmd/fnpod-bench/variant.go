@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ type variant struct {
 	name  string
 	start func(ctx context.Context, s *site) (*process, error) // nil: the function itself
 	peer  bool                                                 // not ours: it may fail
+	needs string                                               // a program without which it cannot be measured
+	lacks string                                               // why it cannot be measured at all
 	under []string                                             // a program that runs fnpod, with its arguments
 	env   []string                                             // what fnpod gets besides our environment
 }
@@ -143,6 +146,22 @@ type running struct {
 	dir      string
 }
 
+// optional tells that a run can go on without it.
+func (v variant) optional() bool {
+	if v.needs != "" {
+		if _, err := exec.LookPath(v.needs); err != nil {
+			return true
+		}
+	}
+	return v.peer
+}
+
+// startError is why a variant never answered.
+type startError struct{ error }
+
+// Unwrap returns the cause.
+func (e *startError) Unwrap() error { return e.error }
+
 // startVariant starts the function and what is in front of it, and waits for an answer.
 func startVariant(ctx context.Context, fnpod string, v variant) (*running, error) {
 	dir, err := os.MkdirTemp("", "fnpod-bench")
@@ -161,12 +180,17 @@ func startVariant(ctx context.Context, fnpod string, v variant) (*running, error
 		return r, nil
 	}
 	if err := r.startProxy(ctx, fnpod, v); err != nil {
-		return nil, r.stop(err)
+		return nil, r.stop(&startError{err})
 	}
 	return r, nil
 }
 
 func (r *running) startProxy(ctx context.Context, fnpod string, v variant) error {
+	if v.needs != "" {
+		if _, err := exec.LookPath(v.needs); err != nil {
+			return err
+		}
+	}
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return err

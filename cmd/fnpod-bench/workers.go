@@ -26,7 +26,7 @@ func (c *workersCmd) Run(ctx context.Context, out io.Writer) error {
 	for _, n := range c.Workers {
 		group := append([]variant{
 			serving("Python", "handler.py", pongPython, append(workersOf(n), "--workers-interpreter", python)...),
-			serving("Node", "handler.js", pongNode, workersOf(n)...),
+			servingNode("Node", pongNode, workersOf(n)...),
 		}, append(languages(n), pythonServers(n)...)...)
 		for _, v := range group {
 			if v.name == "waitress" && n != c.Workers[0] {
