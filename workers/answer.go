@@ -15,29 +15,27 @@ const (
 )
 
 // answer takes a frame that belongs to the request in flight.
-func (w *worker) answer(f *frame) error {
-	c := &w.call
+func (c *call) answer(f *frame) error {
 	switch {
 	case f.typ == typeResponse && !c.answered:
-		return w.respond(f)
+		return c.respond(f)
 	case f.typ == typeError:
-		return w.functionFailed(f)
+		return c.functionFailed(f)
 	case f.typ == typeData && c.answered && !c.trailers:
-		return w.data(f)
+		return c.data(f)
 	case f.typ == typeTrailers && c.trailers:
-		return w.trailer(f)
+		return c.trailer(f)
 	default:
 		return fmt.Errorf("%w: frame of type %#02x out of place", ErrProtocol, uint8(f.typ))
 	}
 }
 
 // respond takes the head of the answer, and its body if that came along.
-func (w *worker) respond(f *frame) error {
-	c := &w.call
+func (c *call) respond(f *frame) error {
 	if f.code >= 100 && f.code < 200 {
-		return w.skipInterim(f)
+		return c.skipInterim(f)
 	}
-	body, err := w.bodyOf(f)
+	body, err := c.bodyOf(f)
 	if err != nil {
 		return err
 	}
@@ -46,13 +44,13 @@ func (w *worker) respond(f *frame) error {
 	c.trailers = f.has(flagTrailers) && !more
 	c.over = !more && !c.trailers
 	if c.over {
-		w.limit.set(0) // a strike this late is seen by settle
+		c.limit.set(0) // a strike this late is seen by settle
 	}
 	if c.cause != nil {
-		return w.pay(f)
+		return c.pay(f)
 	}
 	if f.code < 200 || f.code > 599 {
-		return w.unusable(fmt.Errorf("%w: status %d", ErrBadAnswer, f.code))
+		return c.unusable(fmt.Errorf("%w: status %d", ErrBadAnswer, f.code))
 	}
 	c.silent = c.silent || f.code == noContent || f.code == notModified
 	length := int64(f.size)
@@ -60,10 +58,10 @@ func (w *worker) respond(f *frame) error {
 		length, c.left = declared(f.meta)
 	}
 	c.x.Respond(int(f.code), length)
-	if err := w.fields(f.meta); err != nil {
-		return w.unusable(err)
+	if err := c.fields(f.meta); err != nil {
+		return c.unusable(err)
 	}
-	return w.pass(f, body)
+	return c.pass(f, body)
 }
 
 // declared returns the length that the function promised for a streamed answer.
@@ -77,33 +75,33 @@ func declared(meta []byte) (length, left int64) {
 }
 
 // bodyOf returns the body of a RESPONSE frame.
-func (w *worker) bodyOf(f *frame) ([]byte, error) {
+func (c *call) bodyOf(f *frame) ([]byte, error) {
 	if !f.has(flagLane) {
 		return f.body, nil
 	}
-	if w.lane == nil || f.has(flagMore) || f.size > len(w.lane.response) {
+	if c.lane == nil || f.has(flagMore) || f.size > len(c.lane.response) {
 		return nil, fmt.Errorf("%w: body of %d bytes in the lane", ErrProtocol, f.size)
 	}
-	w.lane.used = true
-	return w.lane.response[:f.size], nil
+	c.lane.used = true
+	return c.lane.response[:f.size], nil
 }
 
-func (w *worker) skipInterim(f *frame) error {
-	w.call.interim++
-	if w.call.interim > mostInterim || !f.has(flagMore) || f.size > 0 {
+func (c *call) skipInterim(f *frame) error {
+	c.interim++
+	if c.interim > mostInterim || !f.has(flagMore) || f.size > 0 {
 		return fmt.Errorf("%w: interim answer %d", ErrProtocol, f.code)
 	}
 	return nil
 }
 
 // fields hands the pairs of a RESPONSE to the Exchange.
-func (w *worker) fields(meta []byte) error {
+func (c *call) fields(meta []byte) error {
 	for len(meta) > 0 {
 		name, value, rest, ok := cutPair(meta)
 		if !ok {
 			return fmt.Errorf("%w: header %q has no value", ErrBadAnswer, name)
 		}
-		if err := w.call.x.AddField(name, value); err != nil {
+		if err := c.x.AddField(name, value); err != nil {
 			return fmt.Errorf("%w: header %q: %w", ErrBadAnswer, name, err)
 		}
 		meta = rest
@@ -112,8 +110,7 @@ func (w *worker) fields(meta []byte) error {
 }
 
 // data takes a piece of a streamed body.
-func (w *worker) data(f *frame) error {
-	c := &w.call
+func (c *call) data(f *frame) error {
 	if f.has(flagLane) {
 		return fmt.Errorf("%w: DATA in the lane", ErrProtocol)
 	}
@@ -122,45 +119,43 @@ func (w *worker) data(f *frame) error {
 		c.over = !c.trailers
 	}
 	if c.cause != nil {
-		return w.pay(f)
+		return c.pay(f)
 	}
-	return w.pass(f, f.body)
+	return c.pass(f, f.body)
 }
 
 // pass hands a piece of the body to the client, and ends the answer after the
 // last one.
-func (w *worker) pass(f *frame, body []byte) error {
-	c := &w.call
+func (c *call) pass(f *frame, body []byte) error {
 	if c.left >= 0 {
 		if c.left -= int64(len(body)); c.left < 0 && !c.silent {
-			return w.unusable(fmt.Errorf("%w: body longer than its content-length", ErrBadAnswer))
+			return c.unusable(fmt.Errorf("%w: body longer than its content-length", ErrBadAnswer))
 		}
 	}
 	if len(body) > 0 && !c.silent {
 		if _, err := c.x.Write(body); err != nil {
-			return w.clientFailed(err)
+			return c.clientFailed(err)
 		}
 	}
 	if !c.over {
-		return w.pay(f)
+		return c.pay(f)
 	}
-	return w.finish()
+	return c.finish()
 }
 
 // clientFailed is exchangeFailed for an answer that may be over already.
-func (w *worker) clientFailed(err error) error {
-	if !w.call.over {
-		return w.exchangeFailed(err)
+func (c *call) clientFailed(err error) error {
+	if !c.over {
+		return c.exchangeFailed(err)
 	}
-	if cause := w.call.x.OnInterrupt(nil); cause != nil {
+	if cause := c.x.OnInterrupt(nil); cause != nil {
 		return cause
 	}
 	return err
 }
 
 // pay allows the worker to send as much again as was taken.
-func (w *worker) pay(f *frame) error {
-	c := &w.call
+func (c *call) pay(f *frame) error {
 	if f.typ != typeData || c.over {
 		return nil
 	}
@@ -170,12 +165,11 @@ func (w *worker) pay(f *frame) error {
 	}
 	size := [4]byte{byte(c.unpaid), byte(c.unpaid >> 8), byte(c.unpaid >> 16), byte(c.unpaid >> 24)}
 	c.unpaid = 0
-	return w.sendFrame(typeWindow, 0, size[:])
+	return c.sendFrame(typeWindow, 0, size[:])
 }
 
 // trailer takes the trailers, which end the answer.
-func (w *worker) trailer(f *frame) error {
-	c := &w.call
+func (c *call) trailer(f *frame) error {
 	c.over = true
 	if c.cause != nil {
 		return nil
@@ -190,41 +184,40 @@ func (w *worker) trailer(f *frame) error {
 		}
 		meta = rest
 	}
-	return w.finish()
+	return c.finish()
 }
 
 // finish ends the answer, if it is as long as was declared.
-func (w *worker) finish() error {
-	c := &w.call
+func (c *call) finish() error {
 	if c.left > 0 && !c.silent {
 		return fmt.Errorf("%w: body %d bytes shorter than its content-length", ErrBadAnswer, c.left)
 	}
 	if err := c.x.Finish(); err != nil {
-		return w.clientFailed(err)
+		return c.clientFailed(err)
 	}
 	return nil
 }
 
 // functionFailed takes ERROR: the function raised. It ends the request, also in
 // the middle of an answer, which is cut then.
-func (w *worker) functionFailed(f *frame) error {
-	w.call.over = true
+func (c *call) functionFailed(f *frame) error {
+	c.over = true
 	status := int(f.code)
 	if status < 400 || status > 599 {
 		status = 500
 	}
 	e := &HandlerError{Status: status, Type: lookup(f.meta, "type"), Message: lookup(f.meta, "message")}
-	if w.call.cause != nil {
+	if c.cause != nil {
 		return nil // what a function does that was told to stop is no news
 	}
-	attrs := []any{"request_id", w.request.get(), "type", e.Type, "message", e.Message}
-	if output := w.pool.cfg.Output; output != nil {
+	attrs := []any{"request_id", c.request.get(), "type", e.Type, "message", e.Message}
+	if output := c.w.pool.cfg.Output; output != nil {
 		for line := range bytes.Lines(f.body) {
 			output(watchdog.Line{Stream: watchdog.Stderr, Text: bytes.TrimSuffix(line, []byte{'\n'})})
 		}
 	} else {
 		attrs = append(attrs, "traceback", string(f.body))
 	}
-	w.log.Error("function failed", attrs...)
+	c.w.log.Error("function failed", attrs...)
 	return e
 }

@@ -38,7 +38,8 @@ type channel struct {
 	raw     syscall.RawConn    // of out
 	step    func(uintptr) bool // c.advance, bound once
 
-	first []byte // to be written before the next wait
+	dead  atomic.Bool // the worker's process has ended
+	first []byte      // to be written before the next wait
 	wrote int    // bytes of it that the pipe took at once
 	err   error  // of the last step
 
@@ -106,16 +107,40 @@ func (c *channel) wake() {
 	_ = c.out.SetReadDeadline(past) // fails only when closed: then nobody waits
 }
 
-// withdraw takes c.first back and reports whether none of it was written.
+// post has frames written by the next wait: that is one system call less than a write before it.
+func (c *channel) post(frames []byte) { c.first, c.wrote = frames, 0 }
+
+// withdraw takes back what was posted and reports whether none of it was written.
 func (c *channel) withdraw() bool {
 	unwritten := len(c.first) > 0
 	c.first = nil
 	return unwritten
 }
 
+// full reports whether the pipe has not taken everything yet.
+func (c *channel) full() bool { return c.writing.Load() }
+
 // unblock ends a write that the worker will never take.
 func (c *channel) unblock() {
 	_ = c.in.SetWriteDeadline(past) // as in wake
+}
+
+// wait waits until something was read or somebody wants to be heard. It does not
+// wait for a dead worker: the pipe need not end with it, and it is told of only once.
+func (c *channel) wait() error {
+	if !c.dead.Load() {
+		if err := c.fill(); !errors.Is(err, errWoken) {
+			return err
+		}
+		if !c.dead.Load() {
+			return nil
+		}
+	}
+	came, err := c.poll() // what it wrote last
+	if err == nil && !came {
+		err = io.EOF
+	}
+	return err
 }
 
 // fill writes c.first, if set, and waits until something was read. Besides nil it

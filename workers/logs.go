@@ -27,7 +27,7 @@ func (p *Pool) countDropped(bytes int64) {
 
 // logFrame makes a log record of a LOG frame, unless the worker writes more than it may. What the function calls its
 // facts stays apart from ours.
-func (w *worker) logFrame(f *frame) {
+func (w *worker) logFrame(f *frame, requestID string) {
 	level := levelOf(f.code)
 	if !w.log.Enabled(context.Background(), level) {
 		return
@@ -42,8 +42,8 @@ func (w *worker) logFrame(f *frame) {
 		attrs = append(attrs, slog.Int64("dropped_bytes", w.unlogged))
 		w.unlogged = 0
 	}
-	if f.id != 0 && f.id == w.id {
-		attrs = append(attrs, slog.String("request_id", w.request.get()))
+	if requestID != "" {
+		attrs = append(attrs, slog.String("request_id", requestID))
 	}
 	var fields []any
 	for meta := f.meta; len(meta) > 0; {

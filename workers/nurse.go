@@ -51,7 +51,7 @@ func (w *worker) survive(met func()) {
 	if bug == nil {
 		return
 	}
-	w.unfit = true
+	w.unfit.Store(true)
 	if w.proc != nil {
 		w.kill(ReasonProtocol)
 	}
@@ -184,10 +184,10 @@ func (p *Pool) startFailed(w *worker, err error) {
 // grace time limits that.
 func (w *worker) leave() {
 	w.limit.set(w.pool.now() + max(int64(w.pool.cfg.Grace), 1))
-	err := w.ch.send(appendFrame(w.frames[:0], typeDrain, 0, 0, nil))
+	err := w.ch.send(appendFrame(w.call.frames[:0], typeDrain, 0, 0, nil))
 	err = errors.Join(err, w.ch.closeInput())
 	for err == nil || errors.Is(err, errInputClosed) {
-		if err = w.park(); err == nil {
+		if err = w.ch.wait(); err == nil {
 			err = w.asides()
 		}
 	}

@@ -207,7 +207,7 @@ func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
 			p.cfg.Ran(w.index, time.Duration(p.now()-from))
 		}
 		through := w.call.over
-		w.call = call{}
+		w.call.progress = progress{}
 		p.release(w, through)
 	}()
 	again, err = w.serve(x)

@@ -13,19 +13,18 @@ import (
 
 // begin gives the request to the worker, with its body if that is small or fits
 // the lane.
-func (w *worker) begin(x Exchange) error {
-	c := &w.call
-	flags, inline, size, err := w.placeBody(x)
+func (c *call) begin(x Exchange) error {
+	flags, inline, size, err := c.placeBody(x)
 	if err != nil {
 		return err
 	}
-	left, err := w.timeLeft(x)
+	left, err := c.timeLeft(x)
 	if err != nil {
 		return err
 	}
 	r := x.Request()
-	b := append(w.frames[:0], make([]byte, headerSize)...)
-	b = appendMeta(b, x, r, left, !w.pool.cfg.WithoutRequestID)
+	b := append(c.frames[:0], make([]byte, headerSize)...)
+	b = appendMeta(b, x, r, left, !c.w.pool.cfg.WithoutRequestID)
 	if r.HasLength {
 		b = append(b, "\x00content-length\x00"...)
 		b = strconv.AppendInt(b, r.Length, 10)
@@ -34,50 +33,48 @@ func (w *worker) begin(x Exchange) error {
 	if meta > maxMeta {
 		return ErrTooLarge
 	}
-	putHeader(b, typeRequest, flags, 0, w.id, meta, size)
+	putHeader(b, typeRequest, flags, 0, c.id, meta, size)
 	b = append(b, inline...)
-	w.frames = b
+	c.frames = b
 	c.begun = true
 	c.silent = string(r.Method) == "HEAD"
-	w.ch.wrote = 0
-	if left > 0 && !w.limit.set(w.pool.now()+int64(left)) {
+	if left > 0 && !c.limit.set(c.w.pool.now()+int64(left)) {
 		return fmt.Errorf("%w: before the function began", ErrTimeout)
 	}
 	if c.sending {
 		c.touched = true
-		return w.sent(w.ch.send(b))
+		return c.sent(c.link.send(b))
 	}
-	w.ch.first = b
+	c.link.post(b)
 	return nil
 }
 
 // placeBody decides how the body travels: within the frame, in the lane, or in
 // DATA frames. Small bodies and those of a known length that the lane can hold
 // are read completely before the worker hears of the request.
-func (w *worker) placeBody(x Exchange) (flags uint8, inline []byte, size int, err error) {
-	c := &w.call
+func (c *call) placeBody(x Exchange) (flags uint8, inline []byte, size int, err error) {
 	whole, inMemory := x.Body()
 	if inMemory {
 		switch n := len(whole); {
 		case n <= smallBody:
 			return 0, whole, n, nil
-		case w.lane != nil && n <= len(w.lane.request):
-			w.lane.used = true
-			copy(w.lane.request, whole)
+		case c.lane != nil && n <= len(c.lane.request):
+			c.lane.used = true
+			copy(c.lane.request, whole)
 			return flagLane, nil, n, nil
 		}
 		c.whole = whole
 	} else {
 		n := x.Request().Length
-		if w.lane != nil && n > 0 && n <= int64(len(w.lane.request)) {
-			w.lane.used = true
+		if c.lane != nil && n > 0 && n <= int64(len(c.lane.request)) {
+			c.lane.used = true
 			c.touched = true
-			return flagLane, nil, int(n), readFull(x, w.lane.request[:n])
+			return flagLane, nil, int(n), readFull(x, c.lane.request[:n])
 		}
 		if err := x.Continue(); err != nil {
 			return 0, nil, 0, err
 		}
-		c.upload = w.newUpload(x)
+		c.upload = c.newUpload(x)
 	}
 	c.sending, c.credit = true, firstCredit
 	return flagMore, nil, 0, nil
@@ -103,66 +100,64 @@ func readFull(x Exchange, p []byte) error {
 
 // timeLeft returns how long the function may run; 0 means without limit. A
 // request never starts after its deadline (invariant P10).
-func (w *worker) timeLeft(x Exchange) (time.Duration, error) {
+func (c *call) timeLeft(x Exchange) (time.Duration, error) {
 	left := x.Remaining()
 	if left < 0 {
 		return 0, fmt.Errorf("%w: before the function began", ErrTimeout)
 	}
-	if run := w.pool.cfg.Timeout; run > 0 && (left == 0 || run < left) {
+	if run := c.w.pool.cfg.Timeout; run > 0 && (left == 0 || run < left) {
 		left = run
 	}
 	return left, nil
 }
 
 // maySend reports whether a piece of the body can go now.
-func (w *worker) maySend() bool {
-	c := &w.call
-	return c.sending && c.credit > 0 && !w.ch.writing.Load() && (c.upload == nil || c.upload.here.Load())
+func (c *call) maySend() bool {
+	return c.sending && c.credit > 0 && !c.link.full() && (c.upload == nil || c.upload.here.Load())
 }
 
 // sendPiece sends the next piece of the body.
-func (w *worker) sendPiece() error {
-	c := &w.call
+func (c *call) sendPiece() error {
 	c.touched = true
 	if c.upload != nil {
-		return w.sendUpload(c.upload)
+		return c.sendUpload(c.upload)
 	}
 	n := min(maxInline, c.credit)
-	b := w.piece(headerSize + n)
+	b := c.piece(headerSize + n)
 	n = copy(b[headerSize:], c.whole)
 	c.whole = c.whole[n:]
-	return w.sendData(b[:headerSize+n], len(c.whole) == 0)
+	return c.sendData(b[:headerSize+n], len(c.whole) == 0)
 }
 
 // sendUpload sends what is there of a body that is streamed.
-func (w *worker) sendUpload(u *upload) error {
-	b, last, err := u.take(w.call.credit)
+func (c *call) sendUpload(u *upload) error {
+	b, last, err := u.take(c.credit)
 	if err != nil {
-		return w.exchangeFailed(err)
+		return c.exchangeFailed(err)
 	}
-	err = w.sendData(b, last)
+	err = c.sendData(b, last)
 	u.taken()
 	return err
 }
 
 // sendData sends a DATA frame with room for its header before the bytes.
-func (w *worker) sendData(b []byte, last bool) error {
+func (c *call) sendData(b []byte, last bool) error {
 	n, flags := len(b)-headerSize, uint8(flagMore)
 	if last {
 		flags = 0
 	}
-	w.call.credit -= n
-	w.call.sending = !last
-	putHeader(b, typeData, flags, 0, w.id, 0, n)
-	return w.sent(w.ch.send(b))
+	c.credit -= n
+	c.sending = !last
+	putHeader(b, typeData, flags, 0, c.id, 0, n)
+	return c.sent(c.link.send(b))
 }
 
 // piece returns room for a DATA frame.
-func (w *worker) piece(n int) []byte {
-	if cap(w.frames) < n {
-		w.frames = make([]byte, headerSize+maxInline)
+func (c *call) piece(n int) []byte {
+	if cap(c.frames) < n {
+		c.frames = make([]byte, headerSize+maxInline)
 	}
-	return w.frames[:n]
+	return c.frames[:n]
 }
 
 // appendMeta appends the meta block of a REQUEST frame: six fields, then pairs. withID

@@ -33,7 +33,7 @@ func (w *worker) settle() {
 	}
 	err := w.asides()
 	for err == nil && w.ch.writing.Load() {
-		if err = w.park(); err == nil {
+		if err = w.ch.wait(); err == nil {
 			err = w.asides()
 		}
 	}
@@ -49,7 +49,7 @@ func (w *worker) settle() {
 
 // broken returns when a worker that cannot be used again is dead.
 func (w *worker) broken(err error) {
-	w.unfit = true
+	w.unfit.Store(true)
 	if errors.Is(err, ErrProtocol) {
 		w.log.Warn("worker broke the protocol", "request_id", w.request.get(), "err", err)
 	}
@@ -80,11 +80,11 @@ func (p *Pool) quarantine(w *worker) {
 }
 
 // lost says what became of a request whose worker is dead, or as good as dead.
-func (w *worker) lost(err, cause error) (again bool, _ error) {
-	if w.call.cause != nil {
-		return false, w.call.cause
+func (c *call) lost(err, cause error) (again bool, _ error) {
+	if c.cause != nil {
+		return false, c.cause
 	}
-	switch w.killReason() {
+	switch c.w.killReason() {
 	case ReasonTimeout:
 		if cause != nil {
 			return false, cause
@@ -97,9 +97,9 @@ func (w *worker) lost(err, cause error) (again bool, _ error) {
 			err = fmt.Errorf("%w: it closed its pipe", ErrProtocol)
 		}
 	default:
-		err = w.died()
+		err = c.w.died()
 	}
-	return w.unseen(), err
+	return c.unseen(), err
 }
 
 // died describes the end of a dead worker that was not ours.
@@ -119,7 +119,6 @@ func (w *worker) died() error {
 // request. What waits in a pipe is read in order, so nothing was taken if at least
 // as much is left as was written. Only then may another worker run the request
 // (rule R4).
-func (w *worker) unseen() bool {
-	c := &w.call
-	return !c.touched && !c.heard && w.proc.EndsWithin(0) && w.ch.unread() >= w.ch.wrote
+func (c *call) unseen() bool {
+	return !c.touched && !c.heard && c.w.proc.EndsWithin(0) && c.w.ch.unread() >= c.w.ch.wrote
 }

@@ -49,6 +49,7 @@ func (w *worker) launch() error {
 		}
 		extra[2] = w.lane.file
 	}
+	w.call.w, w.call.link, w.call.lane, w.call.limit, w.call.request = w, ch, w.lane, &w.limit, &w.request
 	w.born = time.Now()
 	w.proc, err = watchdog.Start(watchdog.Config{
 		Path:   c.path,
@@ -77,7 +78,7 @@ func (w *worker) greet() error {
 		case err != nil:
 			return err
 		case !ok:
-			if err := w.park(); err != nil {
+			if err := w.ch.wait(); err != nil {
 				return err
 			}
 			continue

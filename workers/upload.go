@@ -30,9 +30,9 @@ type upload struct {
 	err  error  // instead of a piece; io.EOF at the end
 }
 
-func (w *worker) newUpload(x Exchange) *upload {
+func (c *call) newUpload(x Exchange) *upload {
 	u := &upload{
-		x: x, log: w.log, wake: w.ch.wake, next: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		x: x, log: c.w.log, wake: c.link.wake, next: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		buf: make([]byte, headerSize+maxInline),
 	}
 	go u.run()

@@ -3,7 +3,6 @@ package workers
 import (
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -83,31 +82,19 @@ type worker struct {
 	engaged   uint64 // number of its last request among the pool's
 	seen      uint64 // engaged+1 at the last inspection
 
-	// The request in flight.
-	id     uint32
-	frames []byte // what is written next
-	call   call
-	unfit  bool  // dead, or as good as
-	bye    bool  // it said that it ends now
-	spent  int64 // idle since, as serve needs it; on the pool's clock
-
+	// Of the goroutine that reads what it writes.
+	call     call  // the request in flight, if there is but one
+	bye      bool  // it said that it ends now
+	spent    int64 // idle since, as serve needs it; on the pool's clock
 	unlogged int64 // bytes of log frames left out since the last record
 
 	limit          limit
 	loaded         atomic.Bool  // READY was received
-	interrupted    atomic.Bool  // Interrupt was called
-	abandoned      atomic.Bool  // the answer is not wanted any more
-	dead           atomic.Bool  // the process has ended
+	unfit          atomic.Bool  // dead, or as good as
 	killed         atomic.Int32 // reason + 1 of the first kill
 	wantsRecycling atomic.Bool  // by flag in an answer
 
 	request requestID
-}
-
-// Interrupt makes the goroutine that runs the request look up.
-func (w *worker) Interrupt() {
-	w.interrupted.Store(true)
-	w.ch.wake()
 }
 
 // kill ends the worker and its process group at once. The first reason stays.
@@ -145,14 +132,14 @@ func (w *worker) reasonOfDeath() Reason {
 
 // fit reports whether the worker can run another request, as far as the goroutine
 // that ran the last one knows.
-func (w *worker) fit() bool { return !w.unfit && w.killReason() == Reasons && !w.dead.Load() }
+func (w *worker) fit() bool { return !w.unfit.Load() && w.killReason() == Reasons && !w.ch.dead.Load() }
 
 // overdue is called when the limit strikes.
 func (w *worker) overdue() {
 	switch {
 	case !w.loaded.Load():
 		w.kill(ReasonStart)
-	case w.abandoned.Load():
+	case w.call.abandoned.Load():
 		w.kill(ReasonCanceled)
 	default:
 		w.kill(ReasonTimeout)
@@ -165,7 +152,7 @@ func (w *worker) overdue() {
 func (w *worker) watch() {
 	defer close(w.ended)
 	<-w.proc.Done()
-	w.dead.Store(true)
+	w.ch.dead.Store(true)
 	w.ch.wake()
 	w.ch.unblock()
 }
@@ -183,42 +170,4 @@ func (w *worker) bury() {
 	if err := errors.Join(errs...); err != nil {
 		w.log.Warn("worker not cleaned up", "err", err)
 	}
-}
-
-// requestID is the id of the request in flight, or else of the last one: its
-// output may be read a little later than its answer.
-type requestID struct {
-	mu     sync.Mutex
-	n      int       // guarded by mu
-	buf    [128]byte // guarded by mu
-	flying bool      // guarded by mu: it is that of the request in flight
-}
-
-func (r *requestID) set(id string) {
-	r.mu.Lock()
-	r.n, r.flying = copy(r.buf[:], id), true
-	r.mu.Unlock()
-}
-
-// landed tells that the worker is through with the request.
-func (r *requestID) landed() {
-	r.mu.Lock()
-	r.flying = false
-	r.mu.Unlock()
-}
-
-// inFlight returns the id of the request in flight; empty: there is none.
-func (r *requestID) inFlight() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.flying {
-		return ""
-	}
-	return string(r.buf[:r.n])
-}
-
-func (r *requestID) get() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return string(r.buf[:r.n])
 }
