@@ -40,8 +40,8 @@ type channel struct {
 
 	dead  atomic.Bool // the worker's process has ended
 	first []byte      // to be written before the next wait
-	wrote int    // bytes of it that the pipe took at once
-	err   error  // of the last step
+	wrote int         // bytes of it that the pipe took at once
+	err   error       // of the last step
 
 	buf        []byte // buf[start:end] was read and not yet taken
 	start, end int

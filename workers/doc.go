@@ -4,10 +4,12 @@
 // The life of a request, in the order of the code:
 //
 //	Pool.Do            take an idle worker, newest first, or wait in line       pool.go, line.go
-//	worker.serve       arm the deadline, register for interruption              serve.go
-//	worker.request     write the REQUEST frame: head, and body or body lane     request.go, lane.go
-//	worker.next        park on the answer pipe, take frames apart               channel.go, frame.go
-//	worker.answer      hand status, fields and body to the Exchange             answer.go
+//	worker.serve       register for interruption                                serve.go
+//	call.run           from the request to the last frame of its answer         call.go
+//	call.begin         write the REQUEST frame: head, and body or body lane     request.go, lane.go
+//	call.turn          park on the answer pipe, take frames apart               channel.go, frame.go
+//	call.answer        hand status, fields and body to the Exchange             answer.go
+//	call.giveUp        what becomes of it when its client leaves                giveup.go
 //	Pool.release       worker idle again, handed to the next in line, or buried pool.go
 //
 // The life of a worker: Pool.tend decides how many there are (scale.go), nurse

@@ -71,21 +71,25 @@ func (p *Pool) joined(w *worker) {
 		close(p.ready)
 	}
 	p.look()
-	old := w.replaces
-	switch {
-	case old == nil:
-	case old.state == busy && p.closed == nil:
-		old.successor = w
-		w.state = idle // but not among the idle ones
-		return
-	default:
+	if old := w.replaces; old != nil {
 		w.replaces = nil
-		if old.state == idle {
-			p.removeIdle(old)
-			p.retire(old, ReasonRecycled)
-		}
+		p.replace(old)
 	}
 	p.place(w)
+}
+
+// replace lets a worker end whose successor is ready, when it has finished what it does. It needs mu.
+func (p *Pool) replace(old *worker) {
+	if old.state != idle && old.state != busy {
+		return
+	}
+	old.replaced = true
+	p.removeIdle(old)
+	if old.calls == 0 && old.owners == 1 {
+		p.retire(old, ReasonRecycled)
+		return
+	}
+	old.state = leaving
 }
 
 // gone takes a worker off the books whose process has ended.
@@ -96,13 +100,6 @@ func (p *Pool) gone(ctx context.Context, w *worker, err error) {
 		p.stuck--
 	}
 	p.removeIdle(w)
-	if next := w.successor; next != nil {
-		w.successor, next.replaces = nil, nil
-		p.place(next)
-	}
-	if w.replaces != nil && w.replaces.successor == w {
-		w.replaces.successor = nil
-	}
 	for other := range p.workers {
 		if other.replaces == w {
 			other.replaces = nil

@@ -279,6 +279,7 @@ func (p *Pool) hopeless() error {
 func (p *Pool) engage(w *worker) {
 	w.state = busy
 	w.owners++
+	w.calls++
 	w.served++
 	w.engaged = p.stats.Requests
 	p.stats.Requests++
@@ -289,12 +290,23 @@ func (p *Pool) release(w *worker, through bool) {
 	now := p.now()
 	p.mu.Lock()
 	w.owners--
+	w.calls--
 	w.proven = w.proven || through
-	if w.state == busy && w.fit() {
+	if w.fit() {
 		w.idleSince, w.spent = now, now
-		p.place(w)
-	} else {
+	}
+	p.settleDown(w)
+}
+
+// settleDown finds out what becomes of a worker that somebody has stopped using, and unlocks mu.
+func (p *Pool) settleDown(w *worker) {
+	switch {
+	case !w.fit():
 		w.state = leaving
+	case w.replaced && w.calls == 0:
+		p.retire(w, ReasonRecycled)
+	case w.state == busy:
+		p.place(w)
 	}
 	buried := w.owners == 0
 	p.mu.Unlock()
@@ -310,15 +322,8 @@ func (p *Pool) place(w *worker) {
 		return
 	}
 	w.state = idle
-	switch {
-	case p.closed != nil:
+	if p.closed != nil {
 		p.retire(w, ReasonStopped)
-		return
-	case w.successor != nil:
-		next := w.successor
-		w.successor, next.replaces = nil, nil
-		p.retire(w, ReasonRecycled)
-		p.place(next)
 		return
 	}
 	p.recycleAged(w)

@@ -57,7 +57,7 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 // that will replace another, and how many are being started. It needs mu.
 func (p *Pool) counts() (n, inFlight int) {
 	for w := range p.workers {
-		if w.replaces == nil && !w.retiring {
+		if w.replaces == nil && !w.retiring && !w.replaced {
 			n++
 		}
 		if w.state == starting {
@@ -252,16 +252,7 @@ func (p *Pool) check(w *worker, now int64) (came bool) {
 func (p *Pool) putBack(w *worker) {
 	p.mu.Lock()
 	w.owners--
-	if w.fit() {
-		p.place(w)
-	} else {
-		w.state = leaving
-	}
-	buried := w.owners == 0
-	p.mu.Unlock()
-	if buried {
-		w.bury()
-	}
+	p.settleDown(w)
 }
 
 // measure reads how much memory workers use. One that is too large is replaced.

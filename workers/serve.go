@@ -104,4 +104,3 @@ func (w *worker) aside(f *frame) (known bool, err error) {
 		return f.typ >= typeOptional, nil
 	}
 }
-

@@ -71,9 +71,10 @@ type worker struct {
 	proven    bool    // it has seen a request to its end
 	stuck     bool    // it was killed and does not end
 	reason    Reason  // of its death; Reasons: not known yet
+	calls     int     // requests in flight
 	recycle   bool    // to be replaced
-	successor *worker // ready, waits for us to be idle
-	replaces  *worker // started as its successor
+	replaces  *worker // it was started as the successor of this one
+	replaced  bool    // its successor is ready: it gets no request any more
 	retire    chan struct{}
 	retiring  bool   // retire is closed
 	rss       int64  // bytes, as last measured
