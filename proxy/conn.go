@@ -48,11 +48,12 @@ type conn struct {
 type next uint8
 
 const (
-	waitMore   next = iota // park until there are more bytes
-	leaveRead              // a small body is missing: read it, then run
-	leaveRun               // a streamed request: run it
-	leaveHTTP2             // the client speaks HTTP/2
-	leaveClose             // the connection ends
+	waitMore     next = iota // park until there are more bytes
+	leaveRead                // a small body is missing: read it, then run
+	leaveRun                 // a streamed request: run it
+	leaveHTTP2               // the client speaks HTTP/2
+	leaveUpgrade             // the client asks for it
+	leaveClose               // the connection ends
 )
 
 // serve runs the connection to its end.
@@ -104,7 +105,12 @@ func (c *conn) outside() (more bool) {
 	case leaveClose:
 		return false
 	case leaveHTTP2:
-		c.handOver()
+		c.handOver(x.in[:x.used])
+		return false
+	case leaveUpgrade:
+		if early, ok := c.upgrade(x); ok {
+			c.handOver(early)
+		}
 		return false
 	case leaveRead:
 		if err := c.readSmall(x); err != nil {
@@ -211,7 +217,10 @@ func (c *conn) advance(parse bool) next {
 		case bodyStream:
 			return leaveRun
 		case bodyReady:
-			if x.req.Upgrade != nil { // a tunnel reads the socket itself
+			switch {
+			case c.wantsHTTP2(x):
+				return leaveUpgrade
+			case x.req.Upgrade != nil: // a tunnel reads the socket itself
 				return leaveRun
 			}
 		}
@@ -230,16 +239,13 @@ func (c *conn) speaksHTTP2(x *Exchange) bool {
 	return c.served == 0 && c.srv.cfg.HTTP2Streams > 0 && string(x.in[:n]) == preface[:n]
 }
 
-// handOver lets net/http serve the connection.
-func (c *conn) handOver() {
+// handOver lets net/http serve the connection, which begins with early.
+func (c *conn) handOver(early []byte) {
 	c.handedOver = true
 	c.enter(phaseClose, never)
 	c.clearDeadlines()
-	var early []byte
-	if c.x != nil {
-		early = c.x.in[:c.x.used]
-	}
 	h := newHTTP2Conn(c, early)
+	h.upgraded = c.step == leaveUpgrade
 	c.srv.conns.Add(1)
 	c.srv.sweeper.add(&h.link)
 	h.rest()

@@ -9,7 +9,8 @@
 //	conn.go      wait for bytes without a buffer, read one request, hand it on
 //	tls.go       the same above TLS
 //	body.go      small bodies are read before queueing, larger ones streamed
-//	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames
+//	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames,
+//	             h2c.go begins one by Upgrade
 //	stream.go    one request of such a connection: checked like any other, then the same path
 //	grpc.go      refusals and deadlines as clients of gRPC know them
 //	exchange.go  one request and its answer, as a Backend sees them

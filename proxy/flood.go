@@ -153,7 +153,6 @@ func (f *flood) cost() int {
 
 // appendGoAway appends the frame that ends a connection.
 func appendGoAway(dst []byte, lastStream, code uint32) []byte {
-	dst = append(dst, 0, 0, 8, frameGoAway, 0, 0, 0, 0, 0)
-	dst = binary.BigEndian.AppendUint32(dst, lastStream)
-	return binary.BigEndian.AppendUint32(dst, code)
+	payload := binary.BigEndian.AppendUint32(make([]byte, 0, 8), lastStream)
+	return appendFrame(dst, frameGoAway, 0, 0, binary.BigEndian.AppendUint32(payload, code))
 }

@@ -38,7 +38,7 @@ func (x *Exchange) appendRequest(dst []byte, b *HTTPBackend) []byte {
 	dst = http1.AppendFields(dst, r.Fields)
 	switch {
 	case x.asksSwitch:
-		dst = append(dst, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
+		dst = appendUpgrade(dst, r.Upgrade)
 	case r.TETrailers:
 		dst = append(dst, "TE: trailers\r\nConnection: TE\r\n"...)
 	}

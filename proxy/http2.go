@@ -153,6 +153,7 @@ type http2Conn struct {
 	net.Conn
 
 	early    []byte // read before the hand-over
+	upgraded bool   // it began with a request of HTTP/1.1
 	requests atomic.Uint64
 	waiting  atomic.Int64 // streams in the queue
 

@@ -24,6 +24,7 @@ type client2 struct {
 	last    uint32 // stream
 	streams map[uint32]*reply2
 	acks    int // of PING
+	settled int // of SETTINGS
 	goAway  []http2.ErrCode
 	lastIn  uint32 // stream that the server will look at, by GOAWAY
 	end     error  // of the connection
@@ -154,7 +155,9 @@ func (c *client2) take(f http2.Frame) {
 	r := c.streams[f.Header().StreamID]
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
-		if !f.IsAck() {
+		if f.IsAck() {
+			c.settled++
+		} else {
 			_ = c.fr.WriteSettingsAck() // the connection may be ending
 		}
 	case *http2.PingFrame:

@@ -11,6 +11,9 @@ type Rules struct {
 	StartTimeout, QuietTimeout time.Duration
 	// BoundTunnels lets Config.Timeout end tunnels, too.
 	BoundTunnels bool
+	// AnyUpgrade lets requests switch to any protocol, not to WebSocket alone: the function
+	// says whether, and a tunnel carries the bytes; h2c is spoken here.
+	AnyUpgrade bool
 	// SharedConnections lets the streams of one connection of HTTP/2 take all waiting places:
 	// there is a proxy before us that has one for all clients.
 	SharedConnections bool

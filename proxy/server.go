@@ -88,6 +88,7 @@ func New(p Parts) (*Server, error) {
 		sweeper:  newSweeper(), hangups: h, hurry: make(chan struct{}),
 	}
 	s.hooks = p.Hooks
+	s.limits.AnyUpgrade = s.hooks.Rules.AnyUpgrade
 	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
 	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
 	s.http2.srv = s

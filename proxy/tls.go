@@ -41,7 +41,7 @@ func (c *conn) serveTLS(t *tls.Conn) {
 		return
 	}
 	if t.ConnectionState().NegotiatedProtocol == "h2" {
-		c.handOver()
+		c.handOver(nil)
 		return
 	}
 	for {

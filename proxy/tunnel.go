@@ -17,9 +17,9 @@ import (
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
-// tunnel is a connection that speaks WebSocket: what comes from one side goes to the
-// other, until both sides have ended. It holds the slot of its request all the time
-// (rule U5).
+// tunnel is a connection that speaks WebSocket, or what else the platform allows: what
+// comes from one side goes to the other, until both sides have ended. It holds the slot
+// of its request all the time (rule U5).
 type tunnel struct {
 	x *Exchange
 	c *conn
@@ -74,7 +74,7 @@ func (b *HTTPBackend) doUpgrade(x *Exchange) error {
 
 // switched reports whether a 101 is what we have asked for.
 func (x *Exchange) switched() bool {
-	return x.asksSwitch && x.resp.Minor > 0 && http1.IsWebSocket(x.resp.Upgrade)
+	return x.asksSwitch && x.resp.Minor > 0 && http1.SameProtocol(x.resp.Upgrade, x.req.Upgrade)
 }
 
 // openTunnel joins the client with u and waits for the end; rest is what has been read
@@ -88,6 +88,7 @@ func (x *Exchange) openTunnel(u *upstream, rest []byte) error {
 	}
 	t.up = flow{t: t, from: &t.client, to: &t.function, pass: t.toFunction}
 	t.down = flow{t: t, from: &t.function, to: &t.client, pass: t.toClient}
+	t.frames.lost = !http1.IsWebSocket(x.req.Upgrade) // then there is no place for words of ours
 	if err := x.c.guard.startTunnel(t, c.srv.now()); err != nil {
 		return err
 	}
@@ -133,13 +134,20 @@ func (x *Exchange) switchProtocols() error {
 	a := &x.answer
 	a.out = http1.AppendStatusLine(a.out[:0], x.resp.Status)
 	a.out = http1.AppendFields(a.out, x.resp.Fields)
-	a.out = append(a.out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
+	a.out = append(appendUpgrade(a.out, x.resp.Upgrade), '\r', '\n')
 	a.begun, a.headDone, a.committed, a.status = true, true, true, x.resp.Status
 	x.answered = x.c.srv.now()
 	err := x.c.client.write(a.out)
 	a.out = a.out[:0]
 	a.finished = err == nil
 	return err
+}
+
+// appendUpgrade adds the fields by which one side asks for a protocol and the other agrees.
+func appendUpgrade(dst, protocol []byte) []byte {
+	dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+	dst = append(dst, protocol...)
+	return append(dst, '\r', '\n')
 }
 
 // run moves bytes until both sides have ended, first those that have been read already.

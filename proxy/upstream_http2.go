@@ -33,7 +33,7 @@ func (b *HTTPBackend) overHTTP2(x *Exchange) bool {
 	case ProtocolH2C:
 		return true
 	case ProtocolSame:
-		return st != nil
+		return st != nil && (!st.conn.upgraded || isGRPC(st.r.Header))
 	case ProtocolHTTP1:
 		return false
 	default:

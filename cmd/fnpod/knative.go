@@ -102,7 +102,7 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 			Request:  knative.Forward,
 			Ended:    c.ended(figures, inv, log),
 			Rules: proxy.Rules{
-				StartTimeout: s.StartTimeout, QuietTimeout: s.IdleTimeout, BoundTunnels: true, SlowBodies: true,
+				StartTimeout: s.StartTimeout, QuietTimeout: s.IdleTimeout, BoundTunnels: true, SlowBodies: true, AnyUpgrade: true,
 				SharedConnections: true, Linger: drain.Wait, DrainStreams: time.Minute,
 			},
 		},

@@ -5,7 +5,7 @@ const maxOptions = 64
 
 // options is what Connection said about the connection itself.
 type options struct {
-	closing, keepAlive, upgrade bool
+	closing, keepAlive, upgrade, settings bool
 }
 
 // persistent reports whether another message may follow on the connection.
@@ -44,6 +44,8 @@ func (o *options) read(list []byte, fields []Field) (named int) {
 			o.keepAlive = true
 		case equalFold(name, "upgrade"):
 			o.upgrade = true
+		case equalFold(name, "http2-settings"):
+			o.settings = true // it is never passed on
 		default:
 			named++
 			drop(fields, name)

@@ -7,6 +7,8 @@ const maxFields = 1<<16 - 1
 type Limits struct {
 	HeadBytes int // first byte of the start line to the empty line, both included
 	Fields    int // most fields, at most 65535
+
+	AnyUpgrade bool // requests may switch to any protocol, not to WebSocket alone
 }
 
 // DefaultLimits returns 16 KiB and 256 fields.

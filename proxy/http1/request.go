@@ -1,5 +1,7 @@
 package http1
 
+import "bytes"
+
 // Request is a checked request head. The zero value is ready for Parse. Slices belong to the
 // parsed buffer; after an error or an incomplete head nothing in it has a meaning.
 type Request struct {
@@ -14,7 +16,7 @@ type Request struct {
 	KeepAlive  bool   // the client may send another request
 	Expect100  bool   // HTTP/1.1 with a body, and the client waits for 100 Continue
 	TETrailers bool   // TE lists trailers
-	Upgrade    []byte // value of Upgrade when this is a valid request for a WebSocket, else nil
+	Upgrade    []byte // value of Upgrade when this is a valid request for a WebSocket (see Limits.AnyUpgrade), else nil
 
 	head     head
 	absolute []byte // authority of an absolute target
@@ -33,7 +35,7 @@ func (r *Request) Parse(b []byte, l Limits) (n int, err error) {
 	if e != nil {
 		return refuse(e, len(b) >= l.HeadBytes, ErrHeaderSize)
 	}
-	if e = r.judge(); e != nil {
+	if e = r.judge(l); e != nil {
 		return 0, e
 	}
 	return n, nil
@@ -55,7 +57,7 @@ func refuse(e *Error, full bool, tooLarge *Error) (int, error) {
 }
 
 // judge draws the conclusions from the fields of a whole head.
-func (r *Request) judge() *Error {
+func (r *Request) judge(l Limits) *Error {
 	if e := r.host(); e != nil {
 		return e
 	}
@@ -72,7 +74,7 @@ func (r *Request) judge() *Error {
 		return nil
 	}
 	r.TETrailers = r.listsTrailers()
-	r.Upgrade = r.websocket(o)
+	r.Upgrade = r.upgrade(o, l.AnyUpgrade)
 	return r.expect()
 }
 
@@ -142,22 +144,42 @@ func lists(list []byte, lower string) bool {
 	return false
 }
 
-// websocket returns the value of Upgrade when everything about the request allows the tunnel;
-// otherwise Upgrade is dropped and the request is an ordinary one.
-func (r *Request) websocket(o options) []byte {
+// upgrade returns the value of Upgrade when everything about the request allows the switch;
+// otherwise Upgrade is dropped and the request is an ordinary one. WebSocket is asked for by GET
+// (RFC 6455 §4.1), other protocols by any method. None may have a body: it would not be clear
+// whose the bytes behind it are.
+func (r *Request) upgrade(o options, all bool) []byte {
 	const set = 1 << Upgrade
-	if !r.head.has(set) || r.head.again&set != 0 || !o.upgrade {
-		return nil
-	}
-	if r.Minor == 0 || r.Length != 0 || string(r.Method) != "GET" {
+	if !r.head.has(set) || r.head.again&set != 0 || !o.upgrade || r.Minor == 0 || r.Length != 0 {
 		return nil
 	}
 	value := r.Fields[r.head.at[Upgrade]].Value
-	if !IsWebSocket(value) {
+	switch {
+	case IsWebSocket(value):
+		if string(r.Method) != "GET" {
+			return nil
+		}
+	case !all || !validProtocol(value):
 		return nil
+	case IsH2C(value):
+		if !o.settings || !r.head.has(1<<HTTP2Settings) || r.head.again&(1<<HTTP2Settings) != 0 {
+			return nil // as RFC 7540 §3.2.1 wants
+		}
 	}
 	return value
 }
 
-// IsWebSocket reports whether a value of Upgrade names the one protocol there are tunnels for.
+// validProtocol reports whether a value of Upgrade names one protocol, maybe with a version (RFC 9110 §7.8).
+func validProtocol(value []byte) bool {
+	name, version, versioned := bytes.Cut(value, []byte{'/'})
+	return ValidName(name) && (!versioned || ValidName(version))
+}
+
+// IsWebSocket reports whether a value of Upgrade asks for a WebSocket.
 func IsWebSocket(value []byte) bool { return equalFold(value, "websocket") }
+
+// SameProtocol reports whether two values of Upgrade name the same protocol.
+func SameProtocol(a, b []byte) bool { return len(a) == len(b) && sameFold(a, b) }
+
+// IsH2C reports whether a value of Upgrade asks for HTTP/2 without TLS.
+func IsH2C(value []byte) bool { return equalFold(value, "h2c") }

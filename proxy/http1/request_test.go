@@ -427,6 +427,51 @@ func TestRequestUpgradeU1(t *testing.T) {
 	}
 }
 
+func TestRequestUpgradeToAnyProtocol(t *testing.T) {
+	l := http1.DefaultLimits()
+	l.AnyUpgrade = true
+	of := func(raw string) string {
+		var r http1.Request
+		n, err := r.Parse([]byte(raw), l)
+		require.NoError(t, err)
+		require.Equal(t, len(raw), n)
+		require.NotContains(t, names(r.Fields), "Upgrade")
+		require.NotContains(t, names(r.Fields), "HTTP2-Settings")
+		return string(r.Upgrade)
+	}
+	settings := []string{"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AA"}
+	for want, raw := range map[string]string{
+		"WebSocket": get("Connection: Upgrade", "Upgrade: WebSocket"),
+		"SPDY/3.1":  "POST" + get("Connection: Upgrade", "Upgrade: SPDY/3.1", "Content-Length: 0")[3:],
+		"tcp":       "PUT" + get("Connection: a, Upgrade", "Upgrade: tcp")[3:],
+		"h2c":       "OPTIONS" + get(settings...)[3:],
+	} {
+		require.Equal(t, want, of(raw))
+	}
+	for name, raw := range map[string]string{
+		"a WebSocket by POST":        "POST" + get("Connection: Upgrade", "Upgrade: websocket")[3:],
+		"1.0":                        strings.Replace(get("Connection: Upgrade", "Upgrade: tcp"), "1.1", "1.0", 1),
+		"not in Connection":          get("Upgrade: tcp"),
+		"list":                       get("Connection: Upgrade", "Upgrade: tcp, udp"),
+		"twice":                      get("Connection: Upgrade", "Upgrade: tcp", "Upgrade: tcp"),
+		"nothing":                    get("Connection: Upgrade", "Upgrade:"),
+		"no token":                   get("Connection: Upgrade", "Upgrade: a b"),
+		"no name":                    get("Connection: Upgrade", "Upgrade: /1"),
+		"no version":                 get("Connection: Upgrade", "Upgrade: a/"),
+		"two versions":               get("Connection: Upgrade", "Upgrade: a/1/2"),
+		"h2c without settings":       get("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"),
+		"h2c with two settings":      get(append(settings, "HTTP2-Settings: AA")...),
+		"h2c with unlisted settings": get("Connection: Upgrade", "Upgrade: h2c", "HTTP2-Settings: AA"),
+	} {
+		t.Run(name, func(t *testing.T) { require.Empty(t, of(raw)) })
+	}
+	const body = "\r\n\r\nabc"
+	var r http1.Request
+	_, err := r.Parse([]byte("POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 3"+body), l)
+	require.NoError(t, err)
+	require.Nil(t, r.Upgrade, "with a body")
+}
+
 func TestRequestLimits(t *testing.T) {
 	l := http1.DefaultLimits()
 	fit := get("Cookie: " + strings.Repeat("c", l.HeadBytes-len(get("Cookie: "))))

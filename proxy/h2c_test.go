@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	h2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/fnpod/fnpod/proxy/http1"
+)
+
+// The request of an upgrade reaches net/http as it is, however long it is.
+func TestAppendStreamIsWhatADecoderReads(t *testing.T) {
+	for _, size := range []int{0, 1, 126, 127, 128, 254, 255, 16 << 10, 60 << 10} {
+		value := strings.Repeat("v", size)
+		x := Exchange{c: &link{scheme: "http"}}
+		head := "GET /p?q HTTP/1.1\r\nHost: h\r\nX-Field: " + value + "\r\nX-FIELD: 2\r\nConnection: X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n"
+		_, err := x.req.Parse([]byte(head), http1.Limits{HeadBytes: 1<<16 - 1, Fields: 10})
+		require.NoError(t, err)
+		fr := h2.NewFramer(nil, bytes.NewReader(x.appendStream(nil)))
+		fr.ReadMetaHeaders = hpack.NewDecoder(0, nil)
+		f, err := fr.ReadFrame()
+		require.NoError(t, err)
+		m, ok := f.(*h2.MetaHeadersFrame)
+		require.True(t, ok, "%v", f)
+		require.True(t, m.StreamEnded())
+		require.EqualValues(t, 1, m.StreamID)
+		require.Equal(t, []hpack.HeaderField{
+			{Name: ":method", Value: "GET"},
+			{Name: ":scheme", Value: "http"},
+			{Name: ":authority", Value: "h"},
+			{Name: ":path", Value: "/p?q"},
+			{Name: "x-field", Value: value},
+			{Name: "x-field", Value: "2"},
+			{Name: "te", Value: "trailers"},
+		}, m.Fields)
+	}
+}
+
+// What a client begins with is a frame of settings or nothing, and what of it comes again is dropped.
+func FuzzUpgradeSettings(f *testing.F) {
+	f.Add([]byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x05"), []byte("\x00\x04\x00\x00\x00\x06\x00\x01\x00\x00\x00\x00"))
+	f.Add([]byte("\x00\x00\x00\x04\x01\x00\x00\x00\x00"), []byte{})
+	f.Fuzz(func(t *testing.T, frame, settings []byte) {
+		settings = settings[:len(settings)/settingBytes*settingBytes]
+		left := latest(bytes.Clone(settings))
+		seen := map[string]string{}
+		for i := 0; i < len(left); i += settingBytes {
+			require.NotContains(t, seen, string(left[i:i+2]))
+			seen[string(left[i:i+2])] = string(left[i : i+settingBytes])
+		}
+		for i := 0; i < len(settings); i += settingBytes {
+			if one := settings[i : i+settingBytes]; !bytes.Contains(settings[i+settingBytes:], one[:2]) {
+				require.Equal(t, string(one), seen[string(one[:2])], "the latest of its kind")
+			}
+		}
+		if len(frame) < frameHead {
+			return
+		}
+		b := append([]byte(preface), frame...)
+		end, ok := firstSettings(b)
+		if !ok || end > len(b) {
+			return
+		}
+		got, err := h2.NewFramer(nil, bytes.NewReader(b[len(preface):end])).ReadFrame()
+		require.NoError(t, err)
+		require.IsType(t, new(h2.SettingsFrame), got)
+	})
+}
