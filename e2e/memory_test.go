@@ -115,6 +115,16 @@ func (p *pod) download(path string, size int) int {
 	return int(n)
 }
 
+// TestAnIdlePodIsSmall waits until a pod has given back what its start needed: at most 12 MB stay.
+func TestAnIdlePodIsSmall(t *testing.T) {
+	t.Parallel()
+	p := startPlain(t, nil, "proxy", newSink(t))
+	require.Equal(t, 1000, p.download("/length", 1000))
+	require.Eventually(t, func() bool { return p.memory("VmRSS") <= 12_000_000 }, 20*time.Second, 100*time.Millisecond)
+	require.Equal(t, 1000, p.download("/length", 1000))
+	t.Logf("%.1f MB", float64(p.memory("VmRSS"))/1e6)
+}
+
 // TestR6L9LargeBodiesTakeNoMemory sends bodies of a size that would show.
 func TestR6L9LargeBodiesTakeNoMemory(t *testing.T) {
 	size := full(200_000_000, 1_000_000_000)

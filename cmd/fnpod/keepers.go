@@ -29,6 +29,10 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		p.followQuota(ctx, p.quota)
 		return nil
 	})
+	g.Go(func() error {
+		p.giveBack(ctx)
+		return nil
+	})
 	if admin != nil {
 		server := &metrics.Server{
 			Set: p.metrics, Ready: p.ready, Status: p.status, Log: p.log,
