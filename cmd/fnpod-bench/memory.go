@@ -30,7 +30,7 @@ const (
 
 // Run implements the command.
 func (c *memoryCmd) Run(ctx context.Context, out io.Writer) error {
-	if err := raiseDescriptors(c.Connections + 100); err != nil {
+	if err := raiseDescriptors(c.Connections + fewConnections + 100); err != nil {
 		return err
 	}
 	variants, err := c.chosen(&c.recording, c.proxies()[1:]) // the bare function has no connections but those of the load
@@ -74,7 +74,7 @@ func (c *recording) memory(ctx context.Context, v variant, connections int) erro
 	if c.leftOut(v, v.name) {
 		return nil
 	}
-	before, after, later, err := c.idle(ctx, v, connections)
+	u, err := c.idle(ctx, v, connections)
 	if err != nil {
 		if c.without(ctx, v, v.name, err) {
 			return nil
@@ -82,42 +82,72 @@ func (c *recording) memory(ctx context.Context, v variant, connections int) erro
 		return fmt.Errorf("%s: %w", v.name, err)
 	}
 	const mb = 1 << 20
-	c.note(v.name, idleMB, float64(before.rss)/mb)
-	c.note(v.name, anonymousMB, float64(before.anonymous)/mb)
-	c.note(v.name, crowdMB, float64(after.rss)/mb)
-	c.note(v.name, bytesEach, float64(after.rss-before.rss)/float64(connections))
-	c.note(v.name, idleCPU, float64(later.cpu()-after.cpu())/float64(time.Millisecond)/idleTime.Seconds())
+	c.note(v.name, idleMB, float64(u.idle.rss)/mb)
+	c.note(v.name, anonymousMB, float64(u.idle.anonymous)/mb)
+	c.note(v.name, crowdMB, float64(u.crowd.rss)/mb)
+	c.note(v.name, bytesEach, float64(u.crowd.rss-u.few.rss)/float64(connections))
+	c.note(v.name, idleCPU, float64(u.later.cpu()-u.crowd.cpu())/float64(time.Millisecond)/idleTime.Seconds())
 	return nil
 }
 
-// idleTime is how long idle connections are looked at.
-const idleTime = time.Second
+// What a variant has a while after its first request is what it needs idle. The first few connections bring pages of
+// the binary back and are not counted. Idle connections are looked at for a second.
+const (
+	settleTime     = 2500 * time.Millisecond
+	fewConnections = 100
+	idleTime       = time.Second
+)
 
-// idle looks at a variant that had one request, again when it has all connections and each had one, and once more when
-// nothing has happened for a time.
-func (c *recording) idle(ctx context.Context, v variant, connections int) (before, after, later usage, err error) {
+// idleUsage is what a variant used.
+type idleUsage struct {
+	idle  usage // it had one request
+	few   usage // it has few connections, and each had one
+	crowd usage // it has all
+	later usage // nothing has happened for idleTime
+}
+
+func (c *recording) idle(ctx context.Context, v variant, connections int) (u idleUsage, err error) {
 	r, err := startVariant(ctx, c.Fnpod, v)
 	if err != nil {
-		return before, after, later, err
+		return u, err
 	}
 	defer func() { err = r.stop(err) }()
-	if before, err = r.target.usage(); err != nil {
-		return before, after, later, err
+	time.Sleep(settleTime)
+	if u.idle, err = r.target.usage(); err != nil {
+		return u, err
 	}
-	l, err := dial(r.address, connections)
+	few, err := dialOnce(ctx, r.address, fewConnections)
 	if err != nil {
-		return before, after, later, err
+		return u, err
 	}
-	defer l.close()
-	if err = l.once(ctx); err != nil {
-		return before, after, later, err
+	defer few.close()
+	if u.few, err = r.target.usage(); err != nil {
+		return u, err
 	}
-	if after, err = r.target.usage(); err != nil {
-		return before, after, later, err
+	crowd, err := dialOnce(ctx, r.address, connections)
+	if err != nil {
+		return u, err
+	}
+	defer crowd.close()
+	if u.crowd, err = r.target.usage(); err != nil {
+		return u, err
 	}
 	time.Sleep(idleTime)
-	later, err = r.target.usage()
-	return before, after, later, err
+	u.later, err = r.target.usage()
+	return u, err
+}
+
+// dialOnce opens connections and sends a request on each.
+func dialOnce(ctx context.Context, address string, connections int) (*load, error) {
+	l, err := dial(address, connections)
+	if err != nil {
+		return nil, err
+	}
+	if err = l.once(ctx); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // raiseDescriptors makes sure that this process and those that it starts may have n descriptors. The Go runtime has
