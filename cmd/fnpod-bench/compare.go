@@ -15,6 +15,8 @@ import (
 type sample struct {
 	variant     string
 	connections int
+	protocol    string  // "" for HTTP/1.1
+	streams     int     // at once on each connection, 0 for HTTP/1.1
 	body        int     // bytes there and back, 0 for a request without body
 	perSecond   float64 // constant rate, 0 for a closed loop
 	round       int
@@ -88,6 +90,9 @@ func (c *sampling) sample(ctx context.Context, v variant, n int) (s sample, err 
 	}
 	defer func() { err = r.stop(err) }()
 	s = sample{variant: v.name, connections: n, body: c.body, perSecond: c.perSecond}
+	if c.call != nil {
+		s.protocol, s.streams = c.call.name, c.streams
+	}
 	err = c.observe(ctx, r, &s)
 	return s, err
 }
@@ -96,14 +101,11 @@ func (c *sampling) sample(ctx context.Context, v variant, n int) (s sample, err 
 func (c *sampling) observe(ctx context.Context, r *running, s *sample) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	l, err := dial(r.address, s.connections)
+	l, err := c.dial(r.address, s)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	if s.body > 0 {
-		l.request = post(s.body)
-	}
 	if _, err := l.run(ctx, c.Warmup); err != nil {
 		return err
 	}
@@ -131,6 +133,25 @@ func (c *sampling) observe(ctx context.Context, r *running, s *sample) error {
 	others := elapsed*time.Duration(runtime.NumCPU()) - (after.idle - before.idle) - (after.ours - before.ours)
 	s.noise = float64(others) / float64(elapsed)
 	return nil
+}
+
+// generator is a load.
+type generator interface {
+	run(ctx context.Context, d time.Duration) (*loadResult, error)
+	pace(ctx context.Context, perSecond float64, d time.Duration) (*loadResult, error)
+	close()
+}
+
+// dial opens the connections of a sample.
+func (c *sampling) dial(address string, s *sample) (generator, error) {
+	if c.call != nil {
+		return dialHTTP2(address, s.connections, c.streams, c.call)
+	}
+	l, err := dial(address, s.connections)
+	if err == nil && s.body > 0 {
+		l.request = post(s.body)
+	}
+	return l, err
 }
 
 // view is what can be seen at one moment.

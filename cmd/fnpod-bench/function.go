@@ -61,8 +61,9 @@ type function struct {
 	tcp, unix string
 }
 
-// startFunction starts this program again as the function, with one processor.
-func startFunction(ctx context.Context, dir string) (*function, error) {
+// startFunction starts this program again as the function, with one processor; what is the call that it answers, nil for
+// HTTP/1.1.
+func startFunction(ctx context.Context, dir string, what *call) (*function, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -75,9 +76,19 @@ func startFunction(ctx context.Context, dir string) (*function, error) {
 	if err := os.RemoveAll(f.unix); err != nil {
 		return nil, err
 	}
-	f.process, err = start(ctx, []string{"GOMAXPROCS=1", childVariable + "=1"}, self, "function", "--tcp", f.tcp, "--unix", f.unix)
+	args := []string{"function", "--tcp", f.tcp, "--unix", f.unix}
+	if what != nil {
+		args = []string{"http2-function", "--tcp", f.tcp}
+		if what.trailer {
+			args = append(args, "--grpc")
+		}
+	}
+	f.process, err = start(ctx, []string{"GOMAXPROCS=1", childVariable + "=1"}, self, args...)
 	if err != nil {
 		return nil, err
+	}
+	if what != nil {
+		f.ask = askHTTP2(what)
 	}
 	if _, err := firstAnswer(ctx, f.process, f.tcp, time.Millisecond); err != nil {
 		return nil, fmt.Errorf("function: %w; it wrote: %s", err, f.written())

@@ -40,8 +40,9 @@ type loadConn struct {
 	sent time.Time
 	rest []byte // of a request that the connection has not taken yet
 	full bool   // the connection took no more; it is watched for room
-	part []byte // of an answer that is not complete
-	size int    // of that answer, 0 while unknown
+	part []byte // of a head that is not complete
+	size int    // of the answer, 0 while unknown
+	got  int    // of the answer
 }
 
 // loadResult is what a load saw.
@@ -63,7 +64,7 @@ func dial(address string, n int) (l *load, err error) {
 	l = &load{
 		request: request,
 		conns:   make([]loadConn, n), byFD: make(map[int32]*loadConn, n),
-		buf: make([]byte, 64<<10), events: make([]syscall.EpollEvent, min(n, 512)),
+		buf: make([]byte, 256<<10), events: make([]syscall.EpollEvent, min(n, 512)),
 	}
 	if l.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -237,28 +238,29 @@ func (l *load) receive(c *loadConn) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("read an answer: %w", err)
 	case n == 0:
-		return false, fmt.Errorf("connection ended after %d bytes of an answer", len(c.part))
+		return false, fmt.Errorf("connection ended after %d bytes of an answer", c.got)
 	}
-	answer := l.buf[:n]
-	if len(c.part) > 0 {
-		c.part = append(c.part, answer...)
-		answer = c.part
-	}
+	c.got += n
 	if c.size == 0 {
+		answer := l.buf[:n]
+		if len(c.part) > 0 {
+			c.part = append(c.part, answer...)
+			answer = c.part
+		}
 		if c.size, err = answerSize(answer); err != nil {
 			return false, err
 		}
-	}
-	switch {
-	case c.size == 0 || c.size > len(answer):
-		if len(c.part) == 0 {
+		if c.size == 0 && len(c.part) == 0 {
 			c.part = append(c.part, answer...)
 		}
-		return false, nil
-	case c.size < len(answer):
-		return false, fmt.Errorf("bytes after an answer: %q", answer[c.size:])
 	}
-	c.part, c.size = c.part[:0], 0
+	switch {
+	case c.size == 0 || c.size > c.got:
+		return false, nil
+	case c.size < c.got:
+		return false, fmt.Errorf("bytes after an answer: %q", l.buf[n-(c.got-c.size):n])
+	}
+	c.part, c.size, c.got = c.part[:0], 0, 0
 	return true, nil
 }
 

@@ -9,6 +9,9 @@
 //	workers.go    workers: warm workers, beside the usual servers of Python
 //	modes.go      modes: a process for each request, by every launcher
 //	forking.go    the same by os/exec, which they are compared with
+//	http2.go      http2: clients that speak HTTP/2, and gRPC
+//	knative.go    knative: in the place of queue-proxy
+//	nuclio.go     nuclio: in the place of Nuclio's processor
 //	memory.go     memory: idle, and with idle connections
 //	coldstart.go  coldstart: from exec to the first answer
 //	syscalls.go   syscalls: system calls per request, counted by perf
@@ -21,10 +24,12 @@
 //	languages.go  fnpod with workers of other languages
 //	load.go       the load: a closed loop over connections that stay open, in one thread
 //	pace.go       the load in an open loop, at a constant rate
+//	http2load.go  the load over HTTP/2
 //	latency.go    latencies as percentiles
 //	process.go    start, stop and observe a process and its children
 //	proc.go       what the kernel tells of a process
 //	function.go   the function behind the proxies: this program, started again
+//	http2function.go the same for HTTP/2 and gRPC
 //	report.go     tables, medians and the machine
 //	results.go    samples as JSON
 package main
@@ -43,21 +48,25 @@ import (
 
 // grammar is the command line.
 type grammar struct {
-	Fig8         fig8Cmd         `cmd:"" name:"fig8" help:"Throughput by connections and latency before a small server, beside other proxies."`
-	Fig9         fig9Cmd         `cmd:"" name:"fig9" help:"Time before, in and after the function."`
-	Rate         rateCmd         `cmd:"" help:"Latency and processor time at constant rates."`
-	Sizes        sizesCmd        `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
-	Workers      workersCmd      `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
-	Modes        modesCmd        `cmd:"" help:"A process for each request, by every launcher, beside warm workers and of-watchdog."`
-	Memory       memoryCmd       `cmd:"" help:"Memory with one and with many idle connections."`
-	Coldstart    coldstartCmd    `cmd:"" help:"Time from exec to the first answer."`
-	Overload     overloadCmd     `cmd:"" help:"More requests than the function can do: who is answered in time."`
-	Syscalls     syscallsCmd     `cmd:"" help:"System calls per request; needs perf and the right to trace."`
-	Guard        guardCmd        `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
-	Robustness   robustnessCmd   `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
-	Function     functionCmd     `cmd:"" hidden:"" help:"The server behind the proxies."`
-	Forking      forkingCmd      `cmd:"" hidden:"" help:"A process for each request by os/exec."`
-	ReverseProxy reverseProxyCmd `cmd:"" hidden:"" help:"Go's ReverseProxy."`
+	Fig8         fig8Cmd          `cmd:"" name:"fig8" help:"Throughput by connections and latency before a small server, beside other proxies."`
+	Fig9         fig9Cmd          `cmd:"" name:"fig9" help:"Time before, in and after the function."`
+	Rate         rateCmd          `cmd:"" help:"Latency and processor time at constant rates."`
+	Sizes        sizesCmd         `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
+	Workers      workersCmd       `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
+	Modes        modesCmd         `cmd:"" help:"A process for each request, by every launcher, beside warm workers and of-watchdog."`
+	HTTP2        http2Cmd         `cmd:"" name:"http2" help:"Clients that speak HTTP/2 without TLS: requests, and calls of gRPC."`
+	Knative      knativeCmd       `cmd:"" help:"In the place of Knative's queue-proxy, beside it."`
+	Nuclio       nuclioCmd        `cmd:"" help:"In the place of Nuclio's processor, beside it."`
+	Memory       memoryCmd        `cmd:"" help:"Memory with one and with many idle connections."`
+	Coldstart    coldstartCmd     `cmd:"" help:"Time from exec to the first answer."`
+	Overload     overloadCmd      `cmd:"" help:"More requests than the function can do: who is answered in time."`
+	Syscalls     syscallsCmd      `cmd:"" help:"System calls per request; needs perf and the right to trace."`
+	Guard        guardCmd         `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
+	Robustness   robustnessCmd    `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
+	Function     functionCmd      `cmd:"" hidden:"" help:"The server behind the proxies."`
+	HTTP2Func    http2FunctionCmd `cmd:"" name:"http2-function" hidden:"" help:"A server of HTTP/2 and gRPC behind the proxies."`
+	Forking      forkingCmd       `cmd:"" hidden:"" help:"A process for each request by os/exec."`
+	ReverseProxy reverseProxyCmd  `cmd:"" hidden:"" help:"Go's ReverseProxy."`
 }
 
 // sampling is how often and how long to look.
@@ -70,6 +79,8 @@ type sampling struct {
 
 	body      int     // bytes there and back, 0 for requests without body
 	perSecond float64 // constant rate, 0 for a closed loop
+	call      *call   // HTTP/2, nil for HTTP/1.1
+	streams   int     // at once on each connection of HTTP/2
 }
 
 func main() {

@@ -21,15 +21,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if binary != "" {
-		_ = os.Remove(binary)
+	if builtFile != "" {
+		_ = os.Remove(builtFile)
 	}
 	os.Exit(code)
 }
 
 var (
-	building sync.Mutex
-	binary   string // guarded by building
+	building  sync.Mutex
+	builtFile string // guarded by building
 )
 
 // built is a fnpod for all tests.
@@ -37,17 +37,18 @@ func built(t *testing.T) string {
 	t.Helper()
 	building.Lock()
 	defer building.Unlock()
-	if binary == "" {
+	if builtFile == "" {
 		file := filepath.Join(os.TempDir(), fmt.Sprintf("fnpod-%d", os.Getpid()))
 		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, "../fnpod").CombinedOutput()
 		require.NoError(t, err, string(out))
-		binary = file
+		builtFile = file
 	}
-	return binary
+	return builtFile
 }
 
 // A program that is missing, or that fails, is told in one line, and the others are measured.
 func TestPeersThatFailEndNoRun(t *testing.T) {
+	t.Parallel()
 	fnpod, file := built(t), filepath.Join(t.TempDir(), "figures.json")
 	for _, command := range [][]string{
 		{"coldstart", "--starts", "2"},
@@ -79,6 +80,7 @@ func TestPeersThatFailEndNoRun(t *testing.T) {
 }
 
 func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
+	t.Parallel()
 	fnpod, file := built(t), filepath.Join(t.TempDir(), "samples.json")
 
 	var report bytes.Buffer
@@ -107,6 +109,7 @@ func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
 }
 
 func TestModesCompareLaunchersWithOSExec(t *testing.T) {
+	t.Parallel()
 	fnpod := built(t)
 	var report bytes.Buffer
 	err := run(t.Context(), []string{
@@ -128,6 +131,7 @@ func TestWhatDoesNotStartIsReported(t *testing.T) {
 }
 
 func TestRobustnessIsWrittenBetweenTheMarkers(t *testing.T) {
+	t.Parallel()
 	fnpod, file := built(t), filepath.Join(t.TempDir(), "robustness.md")
 	args := []string{"robustness", "--fnpod", fnpod, "--only", "host: ", "--lanes", "2", "--rounds", "2", "--into", file}
 
@@ -142,4 +146,65 @@ func TestRobustnessIsWrittenBetweenTheMarkers(t *testing.T) {
 	require.Contains(t, string(text), "**fnpod** held all.")
 	require.NotContains(t, string(text), "not to the letter")
 	require.NotContains(t, string(text), "old\n")
+}
+
+// The ratio's column tells whether the reference was measured.
+func TestKnativeComparesWithAQueueProxy(t *testing.T) {
+	t.Parallel()
+	fnpod, file := built(t), filepath.Join(t.TempDir(), "knative.json")
+	for _, row := range []struct {
+		name, flag string
+		wanted     []string
+	}{
+		{"given", fnpod, []string{"| 2 | queue-proxy, limit 1 | ", "| 1.00 |", "| 2 | fnpod as queue-proxy | ", "calls of gRPC", "| queue-proxy | "}},
+		{"missing", "/missing/queue-proxy", []string{"Left out: queue-proxy: ", "| 2 | fnpod as queue-proxy | ", "| queue-proxy | –"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var report bytes.Buffer
+			err := run(t.Context(), []string{
+				"knative", "--fnpod", fnpod, "--queue-proxy", row.flag, "--json", file, "--rounds", "1", "--duration", "20ms", "--warmup", "5ms",
+				"--connections", "2", "--concurrency", "0,1", "--idle", "3", "--starts", "1", "--grpc", "1", "--noise-limit", "100",
+			}, &report)
+			require.NoError(t, err)
+			for _, text := range row.wanted {
+				require.Contains(t, report.String(), text)
+			}
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Contains(t, string(text), `"protocol": "gRPC"`)
+			require.Contains(t, string(text), idleMB)
+			require.Contains(t, string(text), firstAnswerMS)
+			require.NotContains(t, string(text), row.flag, "where programs are is nobody's business")
+		})
+	}
+}
+
+func TestNuclioComparesWithAProcessor(t *testing.T) {
+	t.Parallel()
+	fnpod, processor := built(t), filepath.Join(t.TempDir(), "processor") // fnpod is one by its name
+	require.NoError(t, os.Symlink(fnpod, processor))
+	args := []string{
+		"nuclio", "--fnpod", fnpod, "--rounds", "1", "--duration", "20ms", "--warmup", "5ms", "--connections", "2", "--workers", "1", "--body", "100000", "--noise-limit", "100",
+	}
+	var report bytes.Buffer
+	require.NoError(t, run(t.Context(), append(args, "--processor", processor), &report))
+	require.Equal(t, 2, strings.Count(report.String(), "| 1 | Nuclio | "), report.String())
+	require.NotContains(t, report.String(), "–")
+
+	report.Reset()
+	require.NoError(t, run(t.Context(), args, &report))
+	require.Contains(t, report.String(), "Left out: Nuclio: --processor is not given")
+}
+
+func TestHTTP2ComparesRequestsAndCalls(t *testing.T) {
+	t.Parallel()
+	var report bytes.Buffer
+	err := run(t.Context(), []string{
+		"http2", "--fnpod", built(t), "--only", "^(direct|fnpod)$", "--rounds", "1", "--duration", "20ms", "--warmup", "5ms", "--connections", "2", "--noise-limit", "100",
+	}, &report)
+	require.NoError(t, err)
+	for _, text := range []string{"**h2c, 2 connections, 1 streams on each**", "**gRPC, 2 connections, 10 streams on each**", "| direct | – | – | "} {
+		require.Contains(t, report.String(), text)
+	}
+	require.NotContains(t, report.String(), "| fnpod | – |")
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -26,6 +27,7 @@ const (
 	reverseProxyName = "Go ReverseProxy"
 	queueProxyName   = "queue-proxy"
 	fwatchdogName    = "of-watchdog"
+	asQueueProxyName = "fnpod as queue-proxy"
 )
 
 // proxies are all variants that pass a request on to the small server, as far as they are here.
@@ -33,11 +35,11 @@ func (p *peers) proxies() []variant {
 	all := []variant{
 		direct, fnpodTCP, fnpodUnix,
 		{name: "fnpod as of-watchdog", start: startAsWatchdog},
-		{name: "fnpod as queue-proxy", start: func(ctx context.Context, s *site) (*process, error) {
-			return startQueueProxy(ctx, s, s.fnpod)
-		}},
+		{name: asQueueProxyName, start: asQueueProxy(0)},
 		nginxBare, nginxSame,
-		{name: haproxyName, peer: true, start: haproxy},
+		{name: haproxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
+			return startHAProxyText(ctx, s, haproxyConfig)
+		}},
 		{name: reverseProxyName, peer: true, start: startReverseProxy},
 	}
 	if p.Before != "" {
@@ -47,7 +49,7 @@ func (p *peers) proxies() []variant {
 		original(fwatchdogName, p.Fwatchdog, "fwatchdog", func(ctx context.Context, s *site, binary string) (*process, error) {
 			return startAbrupt(ctx, watchdogEnv(s), binary)
 		}),
-		original(queueProxyName, p.QueueProxy, "queue-proxy", startQueueProxy))
+		p.queueProxy(0))
 }
 
 // original is a program whose place fnpod takes: binary, or else what PATH has by the name of its flag.
@@ -76,22 +78,37 @@ func startAsWatchdog(ctx context.Context, s *site) (*process, error) {
 	return start(ctx, append(watchdogEnv(s), "FNPOD_PLATFORM=openfaas", "FNPOD_CONNECTIONS=12000", "metrics_port=0"), s.fnpod)
 }
 
-// queueProxyEnv is what Knative's controller gives a queue-proxy.
-func queueProxyEnv(s *site) []string {
+// queueProxy is Knative's.
+func (p *peers) queueProxy(concurrency int) variant {
+	return original(queueProxyName, p.QueueProxy, "queue-proxy", func(ctx context.Context, s *site, binary string) (*process, error) {
+		return startQueueProxy(ctx, s, binary, concurrency)
+	})
+}
+
+// asQueueProxy starts fnpod in its place.
+func asQueueProxy(concurrency int) func(ctx context.Context, s *site) (*process, error) {
+	return func(ctx context.Context, s *site) (*process, error) {
+		return startQueueProxy(ctx, s, s.fnpod, concurrency)
+	}
+}
+
+// queueProxyEnv is what Knative's controller gives a queue-proxy; concurrency is the number of requests that run at once,
+// 0 for any.
+func queueProxyEnv(s *site, concurrency int) []string {
 	_, port, _ := net.SplitHostPort(s.listen)
 	_, user, _ := net.SplitHostPort(s.function.tcp)
 	return []string{
-		"CONTAINER_CONCURRENCY=0", "QUEUE_SERVING_PORT=" + port, "QUEUE_SERVING_TLS_PORT=8112", "USER_PORT=" + user,
+		"CONTAINER_CONCURRENCY=" + strconv.Itoa(concurrency), "QUEUE_SERVING_PORT=" + port, "QUEUE_SERVING_TLS_PORT=8112", "USER_PORT=" + user,
 		"REVISION_TIMEOUT_SECONDS=300", "SERVING_NAMESPACE=bench", "SERVING_SERVICE=bench", "SERVING_CONFIGURATION=bench",
 		"SERVING_REVISION=bench-00001", "SERVING_POD=bench", "SERVING_POD_IP=127.0.0.1", "SERVING_LOGGING_CONFIG=",
-		"SERVING_LOGGING_LEVEL=warn", "SERVING_READINESS_PROBE=",
+		"SERVING_LOGGING_LEVEL=warn", `SERVING_READINESS_PROBE={"tcpSocket":{"port":` + user + `,"host":"127.0.0.1"},"successThreshold":1}`,
 	}
 }
 
 // startQueueProxy starts one that ends at once: the drain of a real one takes half a minute. A real one has ports that
 // nobody else may use meanwhile.
-func startQueueProxy(ctx context.Context, s *site, binary string) (*process, error) {
-	env := append(queueProxyEnv(s), "FNPOD_PLATFORM=knative", "FNPOD_CONNECTIONS=12000")
+func startQueueProxy(ctx context.Context, s *site, binary string, concurrency int) (*process, error) {
+	env := append(queueProxyEnv(s, concurrency), "FNPOD_PLATFORM=knative", "FNPOD_CONNECTIONS=12000")
 	for _, name := range []string{"ADMIN", "AUTOSCALER", "METRICS"} {
 		address, err := freeAddress(ctx)
 		if err != nil {
@@ -122,9 +139,9 @@ backend function
   server function FUNCTION
 `
 
-func haproxy(ctx context.Context, s *site) (*process, error) {
+func startHAProxyText(ctx context.Context, s *site, text string) (*process, error) {
 	config := filepath.Join(s.dir, "haproxy.cfg")
-	text := strings.NewReplacer("LISTEN", s.listen, "FUNCTION", s.function.tcp).Replace(haproxyConfig)
+	text = strings.NewReplacer("LISTEN", s.listen, "FUNCTION", s.function.tcp).Replace(text)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -18,12 +18,13 @@ import (
 type process struct {
 	cmd     *exec.Cmd
 	stdin   io.Closer
-	output  strings.Builder // what it wrote; read it after ended was closed
-	started time.Time       // just before it was
-	ended   chan struct{}   // closed when it was collected
-	err     error           // how it ended; read it after ended was closed
-	address string          // where it answers, "" if nowhere
-	abrupt  bool            // it is killed at the end: it would drain for longer than a benchmark waits
+	output  strings.Builder                                 // what it wrote; read it after ended was closed
+	started time.Time                                       // just before it was
+	ended   chan struct{}                                   // closed when it was collected
+	err     error                                           // how it ended; read it after ended was closed
+	address string                                          // where it answers, "" if nowhere
+	ask     func(ctx context.Context, address string) error // what firstAnswer asks; nil: the usual request
+	abrupt  bool                                            // it is killed at the end: it would drain for longer than a benchmark waits
 }
 
 // start starts a program. Our own settings in the environment do not reach it.
@@ -166,8 +167,12 @@ func freeAddress(ctx context.Context) (string, error) {
 // firstAnswer asks p at address until it answers, and returns the time since it was started. It asks again after pause.
 func firstAnswer(ctx context.Context, p *process, address string, pause time.Duration) (time.Duration, error) {
 	p.address = address
+	question := p.ask
+	if question == nil {
+		question = ask
+	}
 	for {
-		err := ask(ctx, address)
+		err := question(ctx, address)
 		if err == nil {
 			return time.Since(p.started), nil
 		}

@@ -46,6 +46,8 @@ type record struct {
 	Variant     string  `json:"variant"`
 	Connections int     `json:"connections"`
 	Round       int     `json:"round"`
+	Protocol    string  `json:"protocol,omitempty"`
+	Streams     int     `json:"streams,omitempty"`
 	Body        int     `json:"body_bytes,omitempty"`
 	Rate        float64 `json:"constant_rate,omitempty"`
 	Requests    int64   `json:"requests"`
@@ -153,7 +155,7 @@ func (c *recording) write(ctx context.Context, all samples, tooNoisy bool) error
 	for _, s := range all {
 		at := func(p float64) float64 { return latencyAt(p)(&s) }
 		r.Samples = append(r.Samples, record{
-			Variant: s.variant, Connections: s.connections, Round: s.round, Body: s.body, Rate: s.perSecond,
+			Variant: s.variant, Connections: s.connections, Round: s.round, Protocol: s.protocol, Streams: s.streams, Body: s.body, Rate: s.perSecond,
 			Requests: s.load.requests, Seconds: s.load.elapsed.Seconds(), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
 			CPU: ownPerRequest(&s), ChildCPU: childPerRequest(&s), RSS: s.used.rss, Anonymous: s.used.anonymous,
 			Switches: switchesPerRequest(&s), Noise: s.noise,

@@ -19,6 +19,8 @@ type variant struct {
 	peer  bool                                                 // not ours: it may fail
 	needs string                                               // a program without which it cannot be measured
 	lacks string                                               // why it cannot be measured at all
+	call  *call                                                // the function speaks HTTP/2, and so does who asks; nil: HTTP/1.1
+	asks  func(ctx context.Context, address string) error      // what is the first answer; nil: one to the usual request
 	under []string                                             // a program that runs fnpod, with its arguments
 	env   []string                                             // what fnpod gets besides our environment
 }
@@ -129,8 +131,13 @@ http {
 `
 
 func startNginx(ctx context.Context, s *site, fields string) (*process, error) {
+	return startNginxText(ctx, s, strings.Replace(nginxConfig, "FIELDS", fields, 1))
+}
+
+// startNginxText starts nginx with a configuration.
+func startNginxText(ctx context.Context, s *site, text string) (*process, error) {
 	config := filepath.Join(s.dir, "nginx.conf")
-	text := strings.NewReplacer("DIR", s.dir, "LISTEN", s.listen, "FUNCTION", s.function.tcp, "FIELDS", fields).Replace(nginxConfig)
+	text = strings.NewReplacer("DIR", s.dir, "LISTEN", s.listen, "FUNCTION", s.function.tcp, "FIELDS", "").Replace(text)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -172,7 +179,7 @@ func startVariant(ctx context.Context, fnpod string, v variant) (*running, error
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	r := &running{dir: dir}
-	if r.function, err = startFunction(ctx, dir); err != nil {
+	if r.function, err = startFunction(ctx, dir, v.call); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	r.target, r.address = r.function.process, r.function.tcp
@@ -200,6 +207,10 @@ func (r *running) startProxy(ctx context.Context, fnpod string, v variant) error
 		return err
 	}
 	r.target, r.address = target, address
+	target.ask = v.asks
+	if v.asks == nil && v.call != nil {
+		target.ask = askHTTP2(v.call)
+	}
 	if r.first, err = firstAnswer(ctx, target, address, 100*time.Microsecond); err != nil {
 		return fmt.Errorf("%w; it wrote: %s", err, target.written())
 	}
