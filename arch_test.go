@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"proxy":            {"proxy/http1", "queue", "metrics"},
 	"proxy/http1":      {},
 	"queue":            {},
+	"broker":           {},
 	"metrics":          {},
 	"watchdog":         {"proxy/http1", "watchdog/zygote"}, // the head of a request, whose fields become variables
 	"watchdog/zygote":  {},
