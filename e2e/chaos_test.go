@@ -102,6 +102,7 @@ func (l *load) text() string {
 //
 // P1, P3, P5, R4, W7.
 func TestWorkersThatAreKilledCostTheirOwnRequests(t *testing.T) {
+	t.Parallel()
 	p := start(t, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2", "--queue-max-wait", "20s")
 	l := load{may: []string{"worker_exit"}}
 	stop := make(chan struct{})
@@ -158,6 +159,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 //
 // P3, P7, P12.
 func TestClientsThatAbortLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
 	p := start(t, "serve", "testdata/handler.py", "--workers-min", "2", "--workers-max", "2", "--workers-client-grace", "5s")
 	code, _ := p.get("/")
 	require.Equal(t, 200, code)

@@ -93,6 +93,7 @@ func (p *pod) waitDraining() {
 // D1, D2, D3, D4, D5: not ready at once; accepting goes on for the delay with answers that say close; what runs and what
 // waits is answered; only then the function is told; the exit code is 0.
 func TestD1toD5ADrainThatLosesNothing(t *testing.T) {
+	t.Parallel()
 	for _, kind := range drains {
 		t.Run(kind, func(t *testing.T) {
 			p, events := drainPod(t, kind, "--queue-limit", "1", "--drain-delay", "1s")
@@ -126,6 +127,7 @@ func TestD1toD5ADrainThatLosesNothing(t *testing.T) {
 
 // D5: at the limit of the drain the rest is refused or cut, and the exit code says that something was lost.
 func TestD5ADrainThatLoses(t *testing.T) {
+	t.Parallel()
 	for _, kind := range drains {
 		t.Run(kind, func(t *testing.T) {
 			p, _ := drainPod(t, kind, "--queue-limit", "1", "--drain-delay", "0s", "--drain-timeout", "300ms")
@@ -146,6 +148,7 @@ func TestD5ADrainThatLoses(t *testing.T) {
 
 // D4: a function that does not end on SIGTERM is killed after its grace, with all it started.
 func TestD4AFunctionThatDoesNotEndIsKilled(t *testing.T) {
+	t.Parallel()
 	p, events := drainPod(t, "run", "--stop-grace", "300ms")
 	code, pids := p.get("/stubborn")
 	require.Equal(t, 200, code)
@@ -162,6 +165,7 @@ func TestD4AFunctionThatDoesNotEndIsKilled(t *testing.T) {
 
 // D6: SIGQUIT shows all goroutines and ends nothing; a second signal ends the wait.
 func TestD6SignalsInADrain(t *testing.T) {
+	t.Parallel()
 	for _, kind := range drains {
 		t.Run(kind, func(t *testing.T) {
 			p, _ := drainPod(t, kind, "--drain-timeout", "60s")

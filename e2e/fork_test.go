@@ -45,6 +45,7 @@ var echoes = map[string][]string{
 
 // Bodies of all sizes go through unchanged, known in length or not (W13, E10).
 func TestW13ForkBodiesOfRealPrograms(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		for name, command := range echoes {
 			p := forkPod(t, mode, append([]string{"--"}, command...)...)
@@ -126,6 +127,7 @@ func requireLinesAtOnce(t *testing.T, p *pod) {
 
 // E8, P11: an exit code other than 0, and a signal from elsewhere, are a 500 before the first byte and a cut after it.
 func TestE8ExitCodes(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		for script, fault := range map[string]string{"exit 3": "exit status 3", "kill -9 $$": "killed by SIGKILL", "echo log >&2; false": "exit status 1"} {
 			p := forkPod(t, mode, "--", "sh", "-c", script)
@@ -152,6 +154,7 @@ func TestE8ExitCodes(t *testing.T) {
 
 // E8: an empty output is an answer; one that is too large is none.
 func TestE8EmptyAndEndlessOutput(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		p := forkPod(t, mode, "--content-type", "text/plain", "--", "true")
 		r, body := p.do("POST", "/", make([]byte, 1<<20))
@@ -208,6 +211,7 @@ func TestE1toE7Environment(t *testing.T) {
 
 // W14: a line of ten megabytes, a flood and bytes that are no text delay nothing, and each line knows its request.
 func TestW14ForkLogs(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		p := forkPod(t, mode, "--", "sh", "-c", `echo hello >&2; head -c 10000000 /dev/zero >&2; yes flood | head -c 5000000 >&2; printf '\nlast' >&2; cat`)
 		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+p.listen, strings.NewReader("body"))
@@ -229,6 +233,7 @@ func TestW14ForkLogs(t *testing.T) {
 
 // W3, W4, P4: who keeps the output open does not hold the answer, and is gone when the slot is free.
 func TestW3ForkGrandchildren(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		p := forkPod(t, mode, "--output-grace", "200ms", "--", "sh", "-c",
 			`sleep 1000 & setsid sleep 1001 & (setsid sh -c 'sleep 1002 & sleep 1003' &) ; echo answer`)
@@ -244,6 +249,7 @@ func TestW3ForkGrandchildren(t *testing.T) {
 
 // W3, P4: a time-out is answered at once, and the slot is kept until the group is gone.
 func TestP4ForkTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, flag := range []string{"--process-timeout", "--timeout", "--answer-timeout"} {
 		inForkModes(t, func(t *testing.T, mode string) {
 			p := forkPod(t, mode, flag, "300ms", "--stop-grace", "1500ms", "--queue-limit", "1", "--", "sh", "-c", `trap "" TERM; sleep 1000; sleep 1000`)
@@ -261,6 +267,7 @@ func TestP4ForkTimeouts(t *testing.T) {
 
 // What becomes of a process when its client leaves is a setting.
 func TestP7ForkClientsThatLeave(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		for _, what := range []string{"kill", "finish"} {
 			file := filepath.Join(t.TempDir(), "done")
@@ -326,6 +333,7 @@ func TestForksLeaveNothingBehind(t *testing.T) {
 
 // D3, D4: what runs and what waits is answered; no process is told before its request has ended.
 func TestD3D4ForksFinishInADrain(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		p := forkPod(t, mode, "--queue-limit", "1", "--drain-delay", "0s", "--", "sh", "-c", `trap "echo told" TERM; sleep 0.5; echo done`)
 		running, waiting := p.later("/"), p.later("/")
@@ -338,6 +346,7 @@ func TestD3D4ForksFinishInADrain(t *testing.T) {
 
 // D5, D6: at the limit of a drain, and at a second signal, no process is left.
 func TestD5D6ForksEndWithThePod(t *testing.T) {
+	t.Parallel()
 	inForkModes(t, func(t *testing.T, mode string) {
 		for _, signals := range []int{1, 2} {
 			file := filepath.Join(t.TempDir(), "pid")

@@ -199,6 +199,7 @@ func (p *pod) waitRequests(executing, queued float64) {
 }
 
 func TestGRPCCallsOfAllFourKinds(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"auto", "h2c", "same"} {
 		t.Run(protocol, func(t *testing.T) {
 			f := newGRPCFunction(t)
@@ -270,6 +271,7 @@ func TestGRPCLargeMessages(t *testing.T) {
 
 // A stream may be silent for longer than any time-out of bodies and answers (L3).
 func TestGRPCStreamsMayBeSilent(t *testing.T) {
+	t.Parallel()
 	f := newGRPCFunction(t)
 	c := grpcClient(t, grpcPod(t, f, "--body-timeout", "100ms", "--answer-timeout", "200ms", "--idle-timeout", "300ms", "--write-timeout", "300ms").listen)
 	s := open(t.Context(), t, c, "Both")
@@ -343,6 +345,7 @@ func TestP7GRPCCancelReachesTheFunction(t *testing.T) {
 }
 
 func TestGRPCRefusals(t *testing.T) {
+	t.Parallel()
 	t.Run("queue full", func(t *testing.T) {
 		f := newGRPCFunction(t)
 		p := grpcPod(t, f, "--queue-limit", "1", "--queue-depth", "0")
@@ -391,6 +394,7 @@ func TestGRPCRefusals(t *testing.T) {
 
 // Pings of a client that keeps its connection alive are no flood.
 func TestGRPCKeepaliveIsAllowed(t *testing.T) {
+	t.Parallel()
 	f := newGRPCFunction(t)
 	c := grpcClient(t, grpcPod(t, f).listen, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: time.Second, PermitWithoutStream: true}))
 	s := open(t.Context(), t, c, "Both")
@@ -404,6 +408,7 @@ func TestGRPCKeepaliveIsAllowed(t *testing.T) {
 // D2, D3: a client that follows GOAWAY loses nothing when its pod drains: here it
 // goes on to the pod's successor.
 func TestD3GRPCDrainUnderLoad(t *testing.T) {
+	t.Parallel()
 	f := newGRPCFunction(t)
 	old := grpcPod(t, f, "--drain-delay", "300ms")
 	next := grpcPod(t, f)
@@ -453,6 +458,7 @@ func TestD3GRPCDrainUnderLoad(t *testing.T) {
 
 // P5: answers reach their own callers.
 func TestP5GRPCCallsAreNotCrossed(t *testing.T) {
+	t.Parallel()
 	f := newGRPCFunction(t)
 	p := grpcPod(t, f, "--queue-limit", "50", "--queue-depth", "2000")
 	var work sync.WaitGroup

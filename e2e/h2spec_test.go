@@ -33,6 +33,7 @@ var plainDeviations = map[string]string{
 
 // The protocol itself, judged by somebody else.
 func TestHTTP2ConformsToItsSpecification(t *testing.T) {
+	t.Parallel()
 	function := begin(t, nil, "serve", "testdata/handler.py")
 	function.waitReady()
 	for _, secure := range []bool{false, true} {

@@ -29,6 +29,7 @@ func (l *load) waitGood(t *testing.T, n int64) {
 
 // TestAKernelThatStopsTheFunctionLosesNothing stops and continues a function under load.
 func TestAKernelThatStopsTheFunctionLosesNothing(t *testing.T) {
+	t.Parallel()
 	p, _ := runServer(t)
 	var l load
 	stop := make(chan struct{})
@@ -53,6 +54,7 @@ func TestAKernelThatStopsTheFunctionLosesNothing(t *testing.T) {
 // TestP5P6AKernelThatStopsTheFunctionTooLongCosts504 continues the function when
 // its requests have timed out: the late answers reach nobody.
 func TestP5P6AKernelThatStopsTheFunctionTooLongCosts504(t *testing.T) {
+	t.Parallel()
 	p, _ := runServer(t, "--answer-timeout", "300ms")
 	l := load{may: []string{"timeout"}}
 	stop := make(chan struct{})
@@ -76,6 +78,7 @@ func TestP5P6AKernelThatStopsTheFunctionTooLongCosts504(t *testing.T) {
 // TestP1P3AKernelThatAcceptsForAFunctionCosts504 has functions that let the kernel
 // accept connections and never answer.
 func TestP1P3AKernelThatAcceptsForAFunctionCosts504(t *testing.T) {
+	t.Parallel()
 	for name, serve := range map[string]func(net.Listener){
 		"accepts nothing": func(net.Listener) {},
 		"reads nothing":   func(ln net.Listener) { holdAll(ln, func(net.Conn) {}) },
@@ -138,6 +141,7 @@ func holdAll(ln net.Listener, hold func(net.Conn)) {
 // TestW7AKernelThatKillsTheFunctionCostsWhatRan kills the function of a pod that
 // starts it again, under load: who waits is served by the next one.
 func TestW7AKernelThatKillsTheFunctionCostsWhatRan(t *testing.T) {
+	t.Parallel()
 	p, _ := runServer(t, "--restart", "always")
 	l := load{may: []string{"early_close", "reset", "cut"}}
 	stop := make(chan struct{})

@@ -130,7 +130,7 @@ func TestKnativeD3ADrainUnderLoadFailsNoRequest(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			address, _ := patientContainer(t)
-			p := queueProxy(t, address, "CONTAINER_CONCURRENCY=10", "FNPOD_DRAIN_DELAY=1s")
+			p := queueProxy(t, address, "CONTAINER_CONCURRENCY=10", "FNPOD_DRAIN_DELAY=3s")
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var clients sync.WaitGroup

@@ -39,6 +39,7 @@ func pods(t *testing.T) map[string]*pod {
 
 // M5: a blocked standard error blocks neither requests nor workers nor the drain.
 func TestM5ALogThatNobodyReadsBlocksNothing(t *testing.T) {
+	t.Parallel()
 	for name, p := range pods(t) {
 		t.Run(name, func(t *testing.T) {
 			p.t = t
@@ -70,6 +71,7 @@ func TestM5ALogThatNobodyReadsBlocksNothing(t *testing.T) {
 }
 
 func TestM5ThePodEndsAlthoughNobodyReadsItsLog(t *testing.T) {
+	t.Parallel()
 	for name, p := range pods(t) {
 		t.Run(name, func(t *testing.T) {
 			p.t = t
@@ -90,6 +92,7 @@ func TestM5ThePodEndsAlthoughNobodyReadsItsLog(t *testing.T) {
 
 // M5 in http mode of OpenFaaS, which passes on every byte of output.
 func TestM5OpenFaaSOutputThatNobodyReadsBlocksNothing(t *testing.T) {
+	t.Parallel()
 	script, err := filepath.Abs("testdata/server.py")
 	require.NoError(t, err)
 	p := ofPod(t, "fprocess=python3 "+script)

@@ -55,6 +55,7 @@ var passedOn = []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2
 
 // W6: and where nobody is there to be passed them, they end nothing.
 func TestW6SignalsThatMeanNothingEndNothing(t *testing.T) {
+	t.Parallel()
 	function := start(t, "serve", "testdata/handler.py")
 	for _, p := range []*pod{function, start(t, "proxy", "http://"+function.listen)} {
 		for _, s := range append(passedOn, syscall.SIGPIPE) {
@@ -67,6 +68,7 @@ func TestW6SignalsThatMeanNothingEndNothing(t *testing.T) {
 
 // Contract, files and ports: the way to the function is no other for what the environment says.
 func TestTheWayToTheFunctionHasNoProxy(t *testing.T) {
+	t.Parallel()
 	function := start(t, "serve", "testdata/handler.py")
 	var env []string
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
@@ -127,6 +129,7 @@ func TestOrphansAreCollected(t *testing.T) {
 }
 
 func TestProxyServesAUnixSocketAndAPort(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "f.sock")
 	function := begin(t, nil, "serve", "testdata/handler.py")
 	function.waitReady()

@@ -144,6 +144,7 @@ func TestAFloodOfOutputDisturbsNothing(t *testing.T) {
 
 // P9: 503 with Retry-After, at once.
 func TestAFullQueueRefusesAtOnce(t *testing.T) {
+	t.Parallel()
 	p := start(t, "serve", "testdata/handler.py", "--workers-max", "1", "--queue-depth", "0")
 	busy := make(chan int, 1)
 	go func() {

@@ -179,6 +179,7 @@ func measure(t *testing.T, p *pod, clients int, d time.Duration) (times []time.D
 // TestL1L2L3L4SlowClientsAreEndedAndDisturbNobody has slow heads, slow bodies, slow
 // readers and idle connections beside ordinary clients.
 func TestL1L2L3L4SlowClientsAreEndedAndDisturbNobody(t *testing.T) {
+	t.Parallel()
 	p := start(t, "proxy", newSink(t), "--head-timeout", "800ms", "--body-timeout", "600ms", "--write-timeout", "800ms", "--idle-timeout", "1s")
 	http.DefaultClient.CloseIdleConnections()
 	before := p.holds()

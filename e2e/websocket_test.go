@@ -150,6 +150,7 @@ func runEcho(t *testing.T, flags ...string) *pod {
 
 // U1: a real client talks to a real server, with every compression there is.
 func TestU1WebSocketsReachAProcess(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, scheme string, flags []string, client *http.Client) {
 		p := runEcho(t, flags...)
 		url := scheme + "://" + p.listen + "/echo"
@@ -182,6 +183,7 @@ func TestU1ANodeClientTalksThroughATunnel(t *testing.T) {
 
 // U5: a drain tells clients 1001, their reply reaches the function, and nothing is lost.
 func TestU5ADrainTellsWebSocketClients(t *testing.T) {
+	t.Parallel()
 	overBoth(t, func(t *testing.T, scheme string, flags []string, client *http.Client) {
 		const clients = 20
 		e := &echo{closed: make(chan websocket.StatusCode, clients)}
