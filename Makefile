@@ -15,7 +15,7 @@ HANDLER   ?= examples/python/handler.py  # what make run serves
 IMAGE     ?= fnpod                       # what make image is called
 FUZZTIME  ?= 10s                         # how long make fuzz runs each target
 TESTFLAGS ?=                             # more flags of go test
-SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory|Kernel|Soak|LeaveNothing  # which tests make soak runs
+SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory|Kernel|Soak|Rolling|LeaveNothing  # which tests make soak runs
 BENCH     ?= .                           # which benchmarks make bench-go runs
 
 help: ## this list
