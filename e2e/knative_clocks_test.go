@@ -212,6 +212,7 @@ func TestKnative6TheQueueCounts(t *testing.T) {
 	}
 	require.Equal(t, 504, <-answers)
 	require.Equal(t, 504, <-answers)
+	otherwise(t, "the second may have its slot for the moment until its own time is up")
 	require.LessOrEqual(t, f.most.Load(), int64(1))
 }
 

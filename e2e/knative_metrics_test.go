@@ -178,7 +178,7 @@ func TestKnative132VersionsOfHTTP(t *testing.T) {
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.Start()
 	t.Cleanup(s.Close)
-	p, series := measuredPod(t, s.Listener.Addr().String())
+	p, series := measuredPod(t, s.Listener.Addr().String(), "FNPOD_KNATIVE_METRICS_HOSTS=true") // as the original (D6)
 	var h2c http.Protocols
 	h2c.SetUnencryptedHTTP2(true)
 	client := &http.Transport{Protocols: &h2c}
@@ -203,4 +203,5 @@ func TestKnative132VersionsOfHTTP(t *testing.T) {
 			strings.Contains(all, `http_request_method="GET",http_response_status_code="200",kn_route_tag="kn:disabled",network_protocol_name="http",network_protocol_version="1.0"`)
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Contains(t, series("http_server_request_body_size_bytes_sum"), "} 5\n")
+	require.Contains(t, series("http_server_request_body_size_bytes_sum"), `server_address="127.0.0.1",server_port="`+portOf(t, p.listen)+`",url_scheme="http"`)
 }

@@ -280,7 +280,7 @@ func TestTracesOfADeadCollectorAreNoTrouble(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.Equal(t, 0, p.exit())
 	require.Contains(t, p.log.String(), "traces were not taken")
-	wrong := prepareQueueProxy(t, freePort(t), `OBSERVABILITY_CONFIG={"tracing":{"protocol":"grpc","endpoint":"collector:4317","samplingRate":1}}`)
+	wrong := prepareQueueProxy(t, freePort(t), `OBSERVABILITY_CONFIG={"tracing":{"protocol":"grpc","endpoint":"10.0.0.1:4317","samplingRate":1}}`)
 	wrong.begin()
 	require.Equal(t, 1, wrong.exit())
 	require.Contains(t, wrong.log.String(), `tracing.endpoint`)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,7 @@ type knativeFigures struct {
 	tags     *knative.Tags
 	user     *knative.UserMetrics // nil: nobody reads them
 	names    string               // of the series of user; "" without any
+	hosts    bool                 // they have the hosts that clients ask for
 	pusher   *knative.Pusher      // nil: they are read on a port
 }
 
@@ -33,6 +35,9 @@ func newKnativeFigures(s *knative.Settings, inv *invocation, log *slog.Logger) (
 	}
 	var err error
 	if f.pusher, err = knative.NewPusher(s, inv.collector("METRICS"), log); err != nil {
+		return nil, err
+	}
+	if f.hosts, err = inv.flag("FNPOD_KNATIVE_METRICS_HOSTS"); err != nil {
 		return nil, err
 	}
 	f.names = knative.NamesToday
@@ -53,7 +58,7 @@ func (f *knativeFigures) collectors(p *pod) []metrics.Collector {
 	if f.names == "" {
 		return nil
 	}
-	f.user = knative.NewUserMetrics(f.settings, f.tags, f.names, func() float64 {
+	f.user = knative.NewUserMetrics(f.settings, f.tags, f.names, f.hosts, func() float64 {
 		st := p.queue.Stats()
 		return float64(st.Executing + st.Queued)
 	})
@@ -62,6 +67,19 @@ func (f *knativeFigures) collectors(p *pod) []metrics.Collector {
 		return nil
 	}
 	return f.user.Collectors()
+}
+
+// flag is a switch that is no setting of a command.
+func (inv *invocation) flag(name string) (bool, error) {
+	text, ok := inv.env.lookup(name)
+	if !ok {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%s %q: must be true or false", name, text)
+	}
+	return on, nil
 }
 
 // arrived is told of each request, not of probes, before it queues.

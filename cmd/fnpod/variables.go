@@ -24,7 +24,8 @@ func (inv *invocation) variables(base proxyCmd) (*proxyCmd, error) {
 // platformVariables are ours and no settings of a command.
 var platformVariables = []string{
 	"FNPOD_PLATFORM", "FNPOD_CONTRACT", "FNPOD_HANDLER",
-	"FNPOD_KNATIVE_ADMIN_PORT", "FNPOD_KNATIVE_AUTOSCALER_PORT", "FNPOD_KNATIVE_CERTS", "FNPOD_KNATIVE_METRICS", "FNPOD_KNATIVE_METRICS_PORT",
+	"FNPOD_KNATIVE_ADMIN_PORT", "FNPOD_KNATIVE_AUTOSCALER_PORT", "FNPOD_KNATIVE_CERTS", "FNPOD_KNATIVE_METRICS", "FNPOD_KNATIVE_METRICS_HOSTS",
+	"FNPOD_KNATIVE_METRICS_PORT",
 }
 
 // ours reports whether there may be a setting of ours.

@@ -28,9 +28,9 @@ type Exporter struct {
 	dropped atomic.Int64
 }
 
-// NewExporter returns an exporter, and nil if settings want no traces. Lines go to stdout if they do. Without an
-// address in the settings, otherwise is that of the collector; it may be empty, too. Run must be called.
-func NewExporter(s *Settings, otherwise string, stdout io.Writer, log *slog.Logger) (*Exporter, error) {
+// NewExporter returns an exporter, and nil if settings want no traces. Lines go to stdout if they do. The address of
+// the collector is that of the settings, unless another is given. Run must be called.
+func NewExporter(s *Settings, address string, stdout io.Writer, log *slog.Logger) (*Exporter, error) {
 	e := &Exporter{log: log, resource: resource(s), waiting: make(chan traced, exportRoom)}
 	o := &s.Observability.Tracing
 	switch o.Protocol {
@@ -41,7 +41,7 @@ func NewExporter(s *Settings, otherwise string, stdout io.Writer, log *slog.Logg
 		return e, nil
 	}
 	var err error
-	if e.collector, err = newCollector(o.Protocol, cmp.Or(o.Endpoint, otherwise), tracesHTTP, tracesGRPC); err != nil {
+	if e.collector, err = newCollector(o.Protocol, cmp.Or(address, o.Endpoint), tracesHTTP, tracesGRPC); err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %w", err)
 	}
 	return e, nil

@@ -37,6 +37,7 @@ func (f Fate) reason() string {
 // Measured is what is known of a request that has ended.
 type Measured struct {
 	Method         []byte
+	Host           []byte // with its port, if it has one
 	Version        string // of HTTP: "1.0", "1.1" or "2.0"
 	Scheme         string // "http" or "https"
 	Tag            uint8  // of Tags
@@ -54,7 +55,7 @@ func Measure(x *proxy.Exchange, o proxy.Outcome) (m Measured, ok bool) {
 		return m, false
 	}
 	m = Measured{
-		Method: x.Request().Method, Version: version(x, o), Scheme: x.Scheme(), Tag: mark >> tagShift, Code: codeOf(o),
+		Method: x.Request().Method, Host: x.Request().Host, Version: version(x, o), Scheme: x.Scheme(), Tag: mark >> tagShift, Code: codeOf(o),
 		Took: o.Took, Received: x.Received(), Sent: o.Bytes,
 	}
 	if x.Ran() == 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type Observability struct {
 		Protocol     string  `json:"protocol"`
 		Endpoint     string  `json:"endpoint"`
 		SamplingRate float64 `json:"samplingRate"` // 0 to 1
+		Follow       bool    `json:"-"`            // who has decided before us about a request has decided
 	} `json:"tracing"`
 	Runtime struct {
 		Profiling      string        `json:"profiling"`      // "enabled" or "disabled"
@@ -36,11 +38,23 @@ type Observability struct {
 	ProbeRequestLog    bool   `json:"enableProbeRequestLog"`
 	RequestLogTemplate string `json:"requestLogTemplate"` // "" is the built-in one
 
-	Legacy bool `json:"-"` // the controller is of 1.18 or older and has separate variables
+	ServiceName string `json:"-"` // beats the one that is made of the other names; may be empty
+	Legacy      bool   `json:"-"` // the controller is of 1.18 or older and has separate variables
 }
 
-// observability reads OBSERVABILITY_CONFIG, or what controllers up to 1.18 have instead.
+// observability reads OBSERVABILITY_CONFIG, or what controllers up to 1.18 have instead, and what of OpenTelemetry's own
+// variables beats it.
 func (r *reader) observability() Observability {
+	o := r.controllers()
+	if o.Tracing.Protocol == ProtocolStdout {
+		o.Tracing.SamplingRate = 1
+	}
+	o.Tracing.Follow = o.Tracing.SamplingRate > 0 && o.Tracing.SamplingRate < 1
+	r.openTelemetry(&o)
+	return o
+}
+
+func (r *reader) controllers() Observability {
 	var o Observability
 	o.RequestMetrics.Protocol, o.Tracing.Protocol = ProtocolNone, ProtocolNone
 	o.Runtime.Profiling, o.Runtime.ExportInterval = "disabled", 15*time.Second
@@ -92,4 +106,37 @@ func (r *reader) legacy(o *Observability) {
 	if rate, err := strconv.ParseFloat(r.text("TRACING_CONFIG_SAMPLE_RATE"), 64); err == nil {
 		o.Tracing.SamplingRate = rate
 	}
+}
+
+// openTelemetry reads what of OpenTelemetry's own variables there is a use for, besides the addresses of collectors.
+func (r *reader) openTelemetry(o *Observability) {
+	o.ServiceName = r.text("OTEL_SERVICE_NAME")
+	if text := r.text("OTEL_METRIC_EXPORT_INTERVAL"); text != "" {
+		o.RequestMetrics.ExportInterval = time.Duration(max(r.integer("OTEL_METRIC_EXPORT_INTERVAL", text), 0)) * time.Millisecond
+	}
+	const sampler, arg = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
+	t := &o.Tracing
+	rate := 1.0
+	if text := r.text(arg); text != "" {
+		var err error
+		if rate, err = strconv.ParseFloat(text, 64); err != nil {
+			r.fail("%s %q: must be a number", arg, text)
+		}
+		t.SamplingRate, t.Follow = rate, rate > 0 && rate < 1
+	}
+	word := r.text(sampler)
+	kind, follow := strings.CutPrefix(word, "parentbased_")
+	switch kind {
+	case "":
+		return
+	case "always_on":
+		t.SamplingRate = 1
+	case "always_off":
+		t.SamplingRate = 0
+	case "traceidratio":
+		t.SamplingRate = rate
+	default:
+		r.fail("%s %q: is none of OpenTelemetry's that are known here", sampler, word)
+	}
+	t.Follow = follow
 }

@@ -50,6 +50,9 @@ func newCollector(protocol, address, pathHTTP, pathGRPC string) (*collector, err
 		address = "http://localhost:4318"
 	}
 	u, err := url.Parse(address)
+	if err == nil && u.Opaque != "" { // HOST:PORT
+		u, err = url.Parse("https://" + address)
+	}
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%q: must be a URL with http or https", address)
 	}

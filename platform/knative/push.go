@@ -38,16 +38,16 @@ type Pusher struct {
 	series    *prometheus.Registry
 }
 
-// NewPusher returns a pusher of m, or nil if settings want none. Without an address in the settings, otherwise is that
-// of the collector; it may be empty, too. Run must be called.
-func NewPusher(s *Settings, otherwise string, log *slog.Logger) (*Pusher, error) {
+// NewPusher returns a pusher of m, or nil if settings want none. The address of the collector is that of the settings,
+// unless another is given. Run must be called.
+func NewPusher(s *Settings, address string, log *slog.Logger) (*Pusher, error) {
 	o := &s.Observability.RequestMetrics
 	if o.Protocol != ProtocolHTTP && o.Protocol != ProtocolGRPC {
 		return nil, nil //nolint:nilnil // there is no pusher, and that is right
 	}
 	p := &Pusher{log: log, every: cmp.Or(max(o.ExportInterval, 0), pushEvery), resource: resource(s), start: time.Now(), series: prometheus.NewRegistry()}
 	var err error
-	if p.collector, err = newCollector(o.Protocol, cmp.Or(o.Endpoint, otherwise), metricsHTTP, metricsGRPC); err != nil {
+	if p.collector, err = newCollector(o.Protocol, cmp.Or(address, o.Endpoint), metricsHTTP, metricsGRPC); err != nil {
 		return nil, fmt.Errorf("requestMetrics.endpoint %w", err)
 	}
 	return p, nil

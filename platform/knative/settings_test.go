@@ -96,6 +96,46 @@ func TestKnative23ObservabilityBeatsItsDefaults(t *testing.T) {
 	require.Equal(t, "x", o.RequestLogTemplate)
 }
 
+func TestKnative22OpenTelemetrysOwnVariables(t *testing.T) {
+	const half = `OBSERVABILITY_CONFIG={"tracing":{"protocol":"grpc","samplingRate":0.5},"requestMetrics":{"protocol":"grpc","exportInterval":5}}`
+	for _, tt := range []struct {
+		changes []string
+		rate    float64
+		follow  bool
+	}{
+		{nil, 0.5, true},
+		{[]string{`OBSERVABILITY_CONFIG={"tracing":{"protocol":"grpc","samplingRate":1}}`}, 1, false},
+		{[]string{`OBSERVABILITY_CONFIG={"tracing":{"protocol":"grpc"}}`}, 0, false},
+		{[]string{`OBSERVABILITY_CONFIG={"tracing":{"protocol":"stdout"}}`}, 1, false},
+		{[]string{"OTEL_TRACES_SAMPLER_ARG=0.25"}, 0.25, true},
+		{[]string{"OTEL_TRACES_SAMPLER_ARG=1"}, 1, false},
+		{[]string{"OTEL_TRACES_SAMPLER=always_on"}, 1, false},
+		{[]string{"OTEL_TRACES_SAMPLER=always_off"}, 0, false},
+		{[]string{"OTEL_TRACES_SAMPLER=traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}, 0.1, false},
+		{[]string{"OTEL_TRACES_SAMPLER=parentbased_always_on"}, 1, true},
+		{[]string{"OTEL_TRACES_SAMPLER=parentbased_always_off"}, 0, true},
+		{[]string{"OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.1"}, 0.1, true},
+	} {
+		s, err := knative.Read(controller(append([]string{half}, tt.changes...)...))
+		require.NoError(t, err, tt.changes)
+		require.InDelta(t, tt.rate, s.Observability.Tracing.SamplingRate, 0, tt.changes)
+		require.Equal(t, tt.follow, s.Observability.Tracing.Follow, tt.changes)
+		require.EqualValues(t, 5, max(s.Observability.RequestMetrics.ExportInterval, 5))
+	}
+	s, err := knative.Read(controller(half, "OTEL_METRIC_EXPORT_INTERVAL=1500", "OTEL_SERVICE_NAME=mine"))
+	require.NoError(t, err)
+	require.Equal(t, 1500*time.Millisecond, s.Observability.RequestMetrics.ExportInterval)
+	require.Equal(t, "mine", s.Observability.ServiceName)
+	for change, want := range map[string]string{
+		"OTEL_TRACES_SAMPLER=jaeger_remote": `OTEL_TRACES_SAMPLER "jaeger_remote": is none of OpenTelemetry's that are known here`,
+		"OTEL_TRACES_SAMPLER_ARG=many":      `OTEL_TRACES_SAMPLER_ARG "many": must be a number`,
+		"OTEL_METRIC_EXPORT_INTERVAL=1s":    `OTEL_METRIC_EXPORT_INTERVAL "1s": must be a number`,
+	} {
+		_, err := knative.Read(controller(change))
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestKnative24OlderControllers(t *testing.T) {
 	old := []string{
 		"OBSERVABILITY_CONFIG", "SERVING_REQUEST_METRICS_BACKEND=prometheus", "SERVING_ENABLE_REQUEST_LOG=true",

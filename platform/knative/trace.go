@@ -14,7 +14,8 @@ import (
 // the other the proxy, the wait for a slot and the request to the user container. It may be used by any number of
 // goroutines.
 type Tracer struct {
-	rate   float64 // part of the requests, if nobody before us has decided; 1 or more is all, whoever has decided what
+	rate   float64 // part of the requests
+	follow bool    // except of those that somebody before us has decided about
 	waits  bool    // there is a queue
 	tags   *Tags
 	export func(traced)
@@ -22,14 +23,11 @@ type Tracer struct {
 
 // NewTracer returns a tracer that gives spans to e, or nil if no request would have any.
 func NewTracer(s *Settings, tags *Tags, e *Exporter) *Tracer {
-	t := &Tracer{rate: s.Observability.Tracing.SamplingRate, waits: s.Concurrency > 0, tags: tags, export: e.add}
-	if s.Observability.Tracing.Protocol == ProtocolStdout {
-		t.rate = 1
-	}
-	if t.rate <= 0 {
+	o := &s.Observability.Tracing
+	if o.SamplingRate <= 0 && !o.Follow {
 		return nil
 	}
-	return t
+	return &Tracer{rate: o.SamplingRate, follow: o.Follow, waits: s.Concurrency > 0, tags: tags, export: e.add}
 }
 
 type (
@@ -49,7 +47,7 @@ type traced struct {
 	spanContext
 
 	method, path, peer, tag string
-	measured                Measured // without Method
+	measured                Measured // without Method and Host
 	waits                   bool
 	end                     time.Time
 }
@@ -73,7 +71,7 @@ func (t *Tracer) Arrived(x *proxy.Exchange) {
 	if n != 1 || !given {
 		tr.id, tr.parent, given = freshTrace(), w3cSpan{}, false
 	}
-	if !given || t.rate >= 1 {
+	if !given || !t.follow {
 		sampled = t.rate >= 1 || float64(binary.BigEndian.Uint64(tr.id[8:])>>1) < t.rate*(1<<63)
 	}
 	if !sampled {
@@ -117,7 +115,7 @@ func (t *Tracer) Ended(x *proxy.Exchange, o proxy.Outcome) {
 		spanContext: *tr, method: methods[methodOf(m.Method)], path: string(path), peer: x.Peer(), tag: t.tags.name(m.Tag, 0),
 		measured: m, waits: t.waits, end: time.Now(),
 	}
-	r.measured.Method = nil // it ends with the request
+	r.measured.Method, r.measured.Host = nil, nil // they end with the request
 	t.export(r)
 }
 

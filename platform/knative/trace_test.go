@@ -52,7 +52,7 @@ func FuzzTraceparent(f *testing.F) {
 
 func TestExporterAddresses(t *testing.T) {
 	for address, ok := range map[string]bool{
-		"": true, "http://collector:4318": true, "https://collector/v1/traces": true, "collector:4318": false, "ftp://collector": false, "http://": false, "%": false,
+		"": true, "http://collector:4318": true, "https://collector/v1/traces": true, "collector:4318": true, "10.0.0.1:4318": false, "ftp://collector": false, "http://": false, "%": false,
 	} {
 		s := helloPod()
 		s.Observability.Tracing.Protocol, s.Observability.Tracing.Endpoint = knative.ProtocolHTTP, address

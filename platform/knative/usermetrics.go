@@ -2,7 +2,9 @@ package knative
 
 import (
 	"maps"
+	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -36,6 +38,7 @@ const mostCells = 256
 // UserMetrics are the series that the users of Knative read. It may be used by any number of goroutines.
 type UserMetrics struct {
 	tags   *Tags
+	hosts  bool // are labels
 	series []prometheus.Collector
 	today  *todaysMetrics // nil: none
 	older  *olderMetrics  // nil: none
@@ -50,6 +53,7 @@ type labels struct {
 	tag             uint8
 	fate            Fate
 	version, scheme string
+	host            string // "" unless hosts are labels
 	code            int
 }
 
@@ -61,9 +65,10 @@ type cell struct {
 }
 
 // NewUserMetrics returns the series of one of the generations of names, or of both. depth tells how many requests run
-// or wait.
-func NewUserMetrics(s *Settings, tags *Tags, names string, depth func() float64) *UserMetrics {
-	m := &UserMetrics{tags: tags}
+// or wait. With hosts the series of today that count what came tell apart which host was asked for, as those of the
+// original do; clients can make them up, so they count among the combinations of labels that there may be.
+func NewUserMetrics(s *Settings, tags *Tags, names string, hosts bool, depth func() float64) *UserMetrics {
+	m := &UserMetrics{tags: tags, hosts: hosts && names != NamesOlder}
 	m.cells.Store(&map[labels]*cell{})
 	if names != NamesOlder {
 		m.today = m.addToday(s, depth)
@@ -79,7 +84,11 @@ func (m *UserMetrics) Collectors() []prometheus.Collector { return m.series }
 
 // Observe counts a request that has ended.
 func (m *UserMetrics) Observe(r Measured) {
-	c := m.cell(labels{methodOf(r.Method), r.Tag, r.Fate, r.Version, r.Scheme, r.Code})
+	l := labels{method: methodOf(r.Method), tag: r.Tag, fate: r.Fate, version: r.Version, scheme: r.Scheme, code: r.Code}
+	if m.hosts {
+		l.host = string(r.Host)
+	}
+	c := m.cell(l)
 	if m.today != nil {
 		c.server.Observe(r.Took.Seconds())
 		c.received.Observe(float64(r.Received))
@@ -123,7 +132,7 @@ func (m *UserMetrics) addCell(l labels) *cell {
 	defer m.mu.Unlock()
 	known := *m.cells.Load()
 	if len(known) >= mostCells {
-		l.method, l.tag, l.version, l.scheme = 0, tagOther, "", ""
+		l.method, l.tag, l.version, l.scheme, l.host = 0, tagOther, "", "", ""
 	}
 	if c := known[l]; c != nil {
 		return c
@@ -141,9 +150,9 @@ func (m *UserMetrics) addCell(l labels) *cell {
 	return c
 }
 
-// todaysMetrics are the series since 1.19. The labels server_address and server_port of the original are what clients
-// wrote into Host, and are left out.
+// todaysMetrics are the series since 1.19.
 type todaysMetrics struct {
+	hosts                                                  bool // labels of what came say which host was asked for
 	port                                                   string
 	invocation, server, received, sent, client, clientSent *prometheus.HistogramVec
 }
@@ -151,8 +160,11 @@ type todaysMetrics struct {
 func (m *UserMetrics) addToday(s *Settings, depth func() float64) *todaysMetrics {
 	served := []string{"http_request_method", "http_response_status_code", "kn_route_tag", "network_protocol_name", "network_protocol_version", "url_scheme"}
 	asked := append([]string{"error_type", "server_address", "server_port"}, served...)
+	if m.hosts {
+		served = append(served, "server_address", "server_port")
+	}
 	t := &todaysMetrics{
-		port: strconv.Itoa(s.UserPort),
+		hosts: m.hosts, port: strconv.Itoa(s.UserPort),
 		invocation: m.histogram(scopeQueue, "kn_serving_invocation_duration_seconds", "The duration of task execution: from the slot to the end of the answer.",
 			secondBounds, []string{"http_response_status_code"}),
 		server:     m.histogram(scopeHTTP, "http_server_request_duration_seconds", "Duration of requests, with their wait.", secondBounds, served),
@@ -186,7 +198,7 @@ func scope(name string) prometheus.Labels {
 // about names the pod.
 func about(s *Settings) prometheus.Labels {
 	service := s.Revision
-	for _, name := range []string{s.Configuration, s.Service} {
+	for _, name := range []string{s.Configuration, s.Service, s.Observability.ServiceName} {
 		if name != "" {
 			service = name
 		}
@@ -202,6 +214,10 @@ func about(s *Settings) prometheus.Labels {
 func (t *todaysMetrics) fill(c *cell, l labels, tag string) {
 	code := strconv.Itoa(l.code)
 	served := []string{methods[l.method], code, tag, "http", l.version, l.scheme}
+	if t.hosts {
+		address, port := splitHost(l.host)
+		served = append(served, address, port)
+	}
 	c.server = t.server.WithLabelValues(served...)
 	c.received, c.sent = t.received.WithLabelValues(served...), t.sent.WithLabelValues(served...)
 	if l.fate == FateRefused {
@@ -214,4 +230,12 @@ func (t *todaysMetrics) fill(c *cell, l labels, tag string) {
 	}
 	asked := []string{failed, "127.0.0.1", t.port, methods[l.method], code, tag, "http", l.version, "http"}
 	c.client, c.clientSent = t.client.WithLabelValues(asked...), t.clientSent.WithLabelValues(asked...)
+}
+
+// splitHost takes a host apart; the port is "" if there is none.
+func splitHost(host string) (address, port string) {
+	if address, port, err := net.SplitHostPort(host); err == nil {
+		return address, port
+	}
+	return strings.Trim(host, "[]"), ""
 }

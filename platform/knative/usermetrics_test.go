@@ -2,6 +2,7 @@ package knative_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,9 +24,9 @@ func helloPod() *knative.Settings {
 }
 
 // registered returns series, and how to read them: by name and, in alphabetical order, labels that are not empty.
-func registered(t *testing.T, names string) (*knative.UserMetrics, func() map[string]*dto.Metric) {
+func registered(t *testing.T, names string, hosts bool) (*knative.UserMetrics, func() map[string]*dto.Metric) {
 	t.Helper()
-	m := knative.NewUserMetrics(helloPod(), &knative.Tags{}, names, func() float64 { return 3 })
+	m := knative.NewUserMetrics(helloPod(), &knative.Tags{}, names, hosts, func() float64 { return 3 })
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(m.Collectors()...)
 	return m, func() map[string]*dto.Metric {
@@ -53,7 +54,7 @@ var post = knative.Measured{
 }
 
 func TestKnative132SeriesOfToday(t *testing.T) {
-	m, read := registered(t, knative.NamesToday)
+	m, read := registered(t, knative.NamesToday, false)
 	m.Observe(post)
 	m.Observe(post)
 	all := read()
@@ -85,7 +86,7 @@ func TestKnative132SeriesOfToday(t *testing.T) {
 }
 
 func TestKnative133OnlyWhatTheFunctionSawIsAnInvocation(t *testing.T) {
-	m, read := registered(t, knative.NamesBoth)
+	m, read := registered(t, knative.NamesBoth, false)
 	refused := post
 	refused.Fate, refused.Code, refused.Ran = knative.FateRefused, http.StatusServiceUnavailable, 0
 	m.Observe(refused)
@@ -107,7 +108,7 @@ func TestKnative133OnlyWhatTheFunctionSawIsAnInvocation(t *testing.T) {
 }
 
 func TestKnative135SeriesUpTo118(t *testing.T) {
-	m, read := registered(t, knative.NamesOlder)
+	m, read := registered(t, knative.NamesOlder, false)
 	m.Observe(post)
 	all := read()
 	const pod = "configuration_name=hello,container_name=queue-proxy,namespace_name=default,pod_name=hello-pod"
@@ -123,8 +124,43 @@ func TestKnative135SeriesUpTo118(t *testing.T) {
 	require.Len(t, all, 5)
 }
 
+// The labels that the original has, of which there are no more than of the others.
+func TestKnativeD6TheSwitchForHosts(t *testing.T) {
+	m, read := registered(t, knative.NamesToday, true)
+	for _, host := range []string{"example.com", "example.com:8080", "[::1]:80", "[::1]", ""} {
+		r := post
+		r.Host = []byte(host)
+		m.Observe(r)
+	}
+	found := 0
+	for name := range read() {
+		for _, labels := range []string{
+			",server_address=example.com,url", ",server_address=example.com,server_port=8080,url", ",server_address=::1,server_port=80,url",
+			",server_address=::1,url", "otelhttp,url",
+		} {
+			if strings.HasPrefix(name, "http_server_request_duration_seconds{") && strings.Contains(name, labels) {
+				found++
+			}
+		}
+		require.False(t, strings.HasPrefix(name, "http_client") && strings.Contains(name, "example"), name)
+	}
+	require.Equal(t, 5, found)
+	for i := range 1000 {
+		r := post
+		r.Host = []byte(strconv.Itoa(i))
+		m.Observe(r)
+	}
+	series := 0
+	for name := range read() {
+		if strings.HasPrefix(name, "http_server_request_duration_seconds{") {
+			series++
+		}
+	}
+	require.LessOrEqual(t, series, 257)
+}
+
 func TestUserMetricsAreBounded(t *testing.T) {
-	m, read := registered(t, knative.NamesToday)
+	m, read := registered(t, knative.NamesToday, false)
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "get", "BREW", "FOO"} {
 		for _, version := range []string{"1.0", "1.1", "2.0"} {
 			for code := range 100 {
@@ -147,7 +183,7 @@ func TestUserMetricsAreBounded(t *testing.T) {
 }
 
 func TestUserMetricsCountFromManyGoroutines(t *testing.T) {
-	m, read := registered(t, knative.NamesOlder)
+	m, read := registered(t, knative.NamesOlder, false)
 	var done sync.WaitGroup
 	for i := range 8 {
 		done.Go(func() {
@@ -169,7 +205,7 @@ func TestUserMetricsCountFromManyGoroutines(t *testing.T) {
 }
 
 func TestUserMetricsDoNotAllocate(t *testing.T) {
-	m, _ := registered(t, knative.NamesBoth)
+	m, _ := registered(t, knative.NamesBoth, false)
 	m.Observe(post)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { m.Observe(post) }))
 }
@@ -177,7 +213,7 @@ func TestUserMetricsDoNotAllocate(t *testing.T) {
 func BenchmarkUserMetrics(b *testing.B) {
 	for _, names := range []string{knative.NamesToday, knative.NamesOlder} {
 		b.Run(names, func(b *testing.B) {
-			m := knative.NewUserMetrics(helloPod(), &knative.Tags{}, names, func() float64 { return 0 })
+			m := knative.NewUserMetrics(helloPod(), &knative.Tags{}, names, false, func() float64 { return 0 })
 			for b.Loop() {
 				m.Observe(post)
 			}
