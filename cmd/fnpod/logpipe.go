@@ -8,18 +8,22 @@ import (
 )
 
 const (
-	logRoom  = 1 << 20     // bytes of records that wait to be written
-	logFlush = time.Second // what is left may take as long at the end
+	logRoom  = 1 << 20              // bytes of records that wait to be written
+	logMuch  = logRoom / 8          // as many are written at once
+	logPause = 5 * time.Millisecond // fewer wait as long after what was written before
+	logFlush = time.Second          // what is left may take as long at the end
 )
 
 // logPipe is a writer that never waits for its reader (rule M5): a log driver that stopped must not hold up requests,
-// workers or the drain. Records wait in memory and are written by a goroutine of the pipe. What does not fit is dropped,
+// workers or the drain. Records wait in memory and are written by a goroutine of the pipe, those of some milliseconds
+// together: to wake it for each would cost more than the record itself. What does not fit is dropped,
 // a whole record at a time, and counted. Its methods may be called by several goroutines.
 type logPipe struct {
 	w       io.Writer
 	told    atomic.Pointer[func(lost uint64)]
 	dropped atomic.Uint64
-	wake    chan struct{}
+	wake    chan struct{} // something waits to be written
+	hurry   chan struct{} // and it is much, or the end
 	done    chan struct{} // closed when all that was written before close is out
 
 	mu     sync.Mutex
@@ -29,7 +33,7 @@ type logPipe struct {
 }
 
 func newLogPipe(w io.Writer) *logPipe {
-	p := &logPipe{w: w, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	p := &logPipe{w: w, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), done: make(chan struct{})}
 	go p.run()
 	return p
 }
@@ -43,14 +47,21 @@ func (p *logPipe) Write(record []byte) (int, error) {
 // add is Write for a record of two parts.
 func (p *logPipe) add(record, end []byte) {
 	p.mu.Lock()
-	if len(p.buf) > 0 && len(p.buf)+len(record)+len(end) > logRoom {
+	before := len(p.buf)
+	if before > 0 && before+len(record)+len(end) > logRoom {
 		p.lost++
 		p.dropped.Add(1)
 	} else {
 		p.buf = append(append(p.buf, record...), end...)
 	}
+	after := len(p.buf)
 	p.mu.Unlock()
-	p.stir()
+	if before == 0 {
+		stir(p.wake)
+	}
+	if before < logMuch && after >= logMuch {
+		stir(p.hurry)
+	}
 }
 
 // Dropped returns how many records were dropped so far.
@@ -66,7 +77,8 @@ func (p *logPipe) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.stir()
+	stir(p.wake)
+	stir(p.hurry)
 	t := time.NewTimer(logFlush)
 	defer t.Stop()
 	select {
@@ -75,9 +87,9 @@ func (p *logPipe) close() {
 	}
 }
 
-func (p *logPipe) stir() {
+func stir(sleeper chan struct{}) {
 	select {
-	case p.wake <- struct{}{}:
+	case sleeper <- struct{}{}:
 	default:
 	}
 }
@@ -86,24 +98,31 @@ func (p *logPipe) stir() {
 func (p *logPipe) run() {
 	defer close(p.done)
 	var out []byte
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for range p.wake {
-		for {
-			records, lost, closed := p.take(out)
-			out = records[:0]
-			if len(records) == 0 && lost == 0 {
-				if closed {
-					return
-				}
-				break
-			}
+		select {
+		case <-pause.C:
+		case <-p.hurry:
+		}
+		records, lost, closed := p.take(out)
+		if closed && len(records) == 0 && lost == 0 {
+			return
+		}
+		if len(records) > 0 {
 			if _, err := p.w.Write(records); err != nil { // nobody to tell
 				p.dropped.Add(1)
 			}
-			if lost > 0 {
-				(*p.told.Load())(lost)
-			}
 		}
-		if cap(out) > logRoom/4 { // from a time when much was logged
+		if lost > 0 {
+			(*p.told.Load())(lost)
+		}
+		if closed { // until nothing is left
+			stir(p.wake)
+			stir(p.hurry)
+		}
+		pause.Reset(logPause)
+		if out = records[:0]; cap(out) > logRoom/4 { // from a time when much was logged
 			out = nil
 		}
 	}

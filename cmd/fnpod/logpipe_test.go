@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -108,4 +110,49 @@ func TestM5AReaderThatIsGoneIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	p.close()
 	require.EqualValues(t, 1, p.Dropped())
+}
+
+// counted counts what is written at once.
+type counted struct {
+	*valve
+	writes atomic.Int32
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.valve.Write(b)
+}
+
+func TestRecordsOfSomeMillisecondsAreWrittenTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &counted{valve: opened()}
+		p := newLogPipe(w)
+		defer p.close()
+		write := func(size int) {
+			_, err := p.Write(append(bytes.Repeat([]byte("x"), size-1), '\n'))
+			require.NoError(t, err)
+			synctest.Wait()
+		}
+		write(10)
+		require.EqualValues(t, 1, w.writes.Load(), "the first one at once")
+		for range 10 {
+			write(10)
+		}
+		require.EqualValues(t, 1, w.writes.Load())
+		time.Sleep(logPause)
+		synctest.Wait()
+		require.EqualValues(t, 2, w.writes.Load())
+		require.Len(t, w.lines(), 11)
+		write(logMuch - 10)
+		require.EqualValues(t, 2, w.writes.Load())
+		write(10)
+		require.EqualValues(t, 3, w.writes.Load(), "much at once")
+		time.Sleep(time.Hour)
+		write(10)
+		require.EqualValues(t, 4, w.writes.Load())
+		write(10)
+		require.EqualValues(t, 4, w.writes.Load())
+		p.close()
+		require.Len(t, w.lines(), 15, "the end does not wait")
+	})
 }

@@ -215,7 +215,8 @@ func PrintAnswer(w io.Writer, head []byte) {
 func printFields(w io.Writer, direction string, h http.Header) {
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(h)) {
-		b = fmt.Appendf(b, "[%s] %s=%s\n", direction, name, clean([]byte(fmt.Sprint(h[name]))))
+		b = fmt.Appendf(b, "[%s] %s=", direction, name)
+		b = append(appendClean(b, []byte(fmt.Sprint(h[name]))), '\n')
 	}
 	_, _ = w.Write(b) // there is nowhere to report it
 }

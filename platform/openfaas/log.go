@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,15 +103,20 @@ func (s *Settings) logLine(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 	if s.Mode == ModeStreaming && code == http.StatusOK && !o.Whole {
 		code = http.StatusInternalServerError // who reads the log has no connection that was cut
 	}
-	b := time.Now().AppendFormat(nil, StampLayout)
-	b = fmt.Appendf(b, "%s %s - %d %s- ContentLength: %dB (%.4fs)",
-		clean(r.Method), clean(r.Target), code, s.statusText(code), o.Bytes, o.Took.Seconds())
+	b := make([]byte, 0, 160+len(r.Target)) // mostly enough
+	b = time.Now().AppendFormat(b, StampLayout)
+	b = append(appendClean(b, r.Method), ' ')
+	b = append(appendClean(b, r.Target), " - "...)
+	b = append(strconv.AppendInt(b, int64(code), 10), ' ')
+	b = append(append(b, s.statusText(code)...), "- ContentLength: "...)
+	b = append(strconv.AppendInt(b, o.Bytes, 10), "B ("...)
+	b = append(strconv.AppendFloat(b, o.Took.Seconds(), 'f', 4, 64), "s)"...)
 	if s.LogCallID {
 		id, ok := x.Field("X-Call-Id")
 		if !ok {
 			id = []byte("none")
 		}
-		b = fmt.Appendf(b, " [%s]", clean(id))
+		b = append(appendClean(append(b, " ["...), id), ']')
 	}
 	_, _ = w.Write(append(b, '\n')) // there is nowhere to report it
 }
@@ -123,8 +129,12 @@ func (s *Settings) statusText(code int) string {
 	return http.StatusText(code) + " "
 }
 
-// clean cuts text of a client and shows nothing but printable characters (rule M3).
-func clean(text []byte) string {
-	q := strconv.QuoteToASCII(string(text[:min(len(text), 512)]))
-	return q[1 : len(q)-1]
+// appendClean cuts text of a client and shows nothing but printable characters (rule M3).
+func appendClean(b, text []byte) []byte {
+	text = text[:min(len(text), 512)]
+	if !slices.ContainsFunc(text, func(c byte) bool { return c < ' ' || c >= 0x7f || c == '"' || c == '\\' }) {
+		return append(b, text...)
+	}
+	q := strconv.QuoteToASCII(string(text))
+	return append(b, q[1:len(q)-1]...)
 }
