@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -91,8 +92,10 @@ func interpreterAlone(name, program string, args ...string) variant {
 
 // toTheEnd takes the time until the program of a variant has ended.
 func toTheEnd(ctx context.Context, v variant) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, v.under[0], v.under[1:]...)
+	cmd.Env = append(os.Environ(), childVariable+"=1")
 	begin := time.Now()
-	out, err := exec.CommandContext(ctx, v.under[0], v.under[1:]...).CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w: %s", strings.Join(v.under, " "), err, out)
 	}

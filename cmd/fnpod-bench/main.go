@@ -7,6 +7,7 @@
 //	rate.go       rate: constant rates
 //	sizes.go      sizes: bodies there and back
 //	workers.go    workers: warm workers, beside the usual servers of Python
+//	trips.go      trips: round trips to workers of every language, beside a bare loop
 //	modes.go      modes: a process for each request, by every launcher
 //	forking.go    the same by os/exec, which they are compared with
 //	http2.go      http2: clients that speak HTTP/2, and gRPC
@@ -22,6 +23,8 @@
 //	peer.go       other proxies
 //	python.go     servers of Python, and fnpod with workers
 //	languages.go  fnpod with workers of other languages
+//	bareloop.go   a process that echoes on two pipes
+//	tripworker.go a worker without a front door
 //	load.go       the load: a closed loop over connections that stay open, in one thread
 //	pace.go       the load in an open loop, at a constant rate
 //	http2load.go  the load over HTTP/2
@@ -53,6 +56,7 @@ type grammar struct {
 	Rate         rateCmd          `cmd:"" help:"Latency and processor time at constant rates."`
 	Sizes        sizesCmd         `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
 	Workers      workersCmd       `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
+	Trips        tripsCmd         `cmd:"" help:"Round trips to warm workers of every language, without HTTP, beside a bare loop."`
 	Modes        modesCmd         `cmd:"" help:"A process for each request, by every launcher, beside warm workers and of-watchdog."`
 	HTTP2        http2Cmd         `cmd:"" name:"http2" help:"Clients that speak HTTP/2 without TLS: requests, and calls of gRPC."`
 	Knative      knativeCmd       `cmd:"" help:"In the place of Knative's queue-proxy, beside it."`
@@ -65,6 +69,7 @@ type grammar struct {
 	Robustness   robustnessCmd    `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
 	Function     functionCmd      `cmd:"" hidden:"" help:"The server behind the proxies."`
 	HTTP2Func    http2FunctionCmd `cmd:"" name:"http2-function" hidden:"" help:"A server of HTTP/2 and gRPC behind the proxies."`
+	GoWorker     goWorkerCmd      `cmd:"" hidden:"" help:"A function in Go."`
 	Forking      forkingCmd       `cmd:"" hidden:"" help:"A process for each request by os/exec."`
 	ReverseProxy reverseProxyCmd  `cmd:"" hidden:"" help:"Go's ReverseProxy."`
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -207,4 +208,29 @@ func TestHTTP2ComparesRequestsAndCalls(t *testing.T) {
 		require.Contains(t, report.String(), text)
 	}
 	require.NotContains(t, report.String(), "| fnpod | – |")
+}
+
+// It is not parallel: it puts the whole process on one processor.
+func TestTripsCompareWorkersWithBareLoops(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trips.json")
+	procs := runtime.GOMAXPROCS(0)
+	var report bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{
+		"trips", "--fnpod", built(t), "--only", "Python,Go", "--rounds", "2", "--duration", "10ms", "--sizes", "0,102400,1048576", "--json", file,
+	}, &report))
+	require.Equal(t, procs, runtime.GOMAXPROCS(0), "as it was")
+	require.Contains(t, report.String(), "| language | 0 B: bare | worker | ÷ | CPU ÷ | 100 KB: bare |")
+	require.NotContains(t, report.String(), "–")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var written results
+	require.NoError(t, json.Unmarshal(text, &written))
+	for _, f := range written.Figures {
+		require.Len(t, f.Values, 2, f.Variant+": "+f.What)
+		require.Positive(t, f.Values[0], f.Variant+": "+f.What)
+	}
+	require.Len(t, written.Figures, 2*2*(1+1+2*3))
+
+	t.Setenv("PATH", "") // python3 is found before by the version manager or not at all
+	require.Error(t, run(t.Context(), []string{"trips", "--only", "Python"}, &bytes.Buffer{}))
 }
