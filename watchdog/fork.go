@@ -94,7 +94,7 @@ func NewFork(c ForkConfig) (*Fork, error) {
 	}
 	f := &Fork{cfg: c, epoch: time.Now(), running: make(map[*forked]struct{}), oomFiles: OOMFiles()}
 	f.base.init(c.Env)
-	if _, _, ok := zygote.For(c.Args, true); c.Launcher == Zygote && !ok {
+	if _, _, ok := zygote.For(c.Args, c.load()); c.Launcher == Zygote && !ok {
 		c.Log.Warn("no zygote for this command: a process is started for each request", "command", strings.Join(c.Args, " "))
 		f.cfg.Launcher = Exec
 	}
@@ -105,15 +105,19 @@ func NewFork(c ForkConfig) (*Fork, error) {
 }
 
 // Run returns when ctx has ended and all processes with it: those that still run
-// then are asked to end, and killed after the grace time.
+// then are asked to end, and killed after the grace time. An error tells that a
+// zygote that is needed (ForkConfig.Resident) has not started.
 func (f *Fork) Run(ctx context.Context) error {
 	f.mu.Lock()
 	f.oom.Begin(f.oomFiles)
 	f.mu.Unlock()
+	var err error
 	if f.ahead != nil {
-		f.ahead.run(ctx)
+		err = f.ahead.run(ctx)
 	}
-	<-ctx.Done()
+	if err == nil {
+		<-ctx.Done()
+	}
 	f.mu.Lock()
 	f.closed = true
 	for r := range f.running {
@@ -131,7 +135,7 @@ func (f *Fork) Run(ctx context.Context) error {
 		r.free()
 	}
 	f.idle = nil
-	return nil
+	return err
 }
 
 // Launcher returns how processes come to be at the moment: Exec where a zygote cannot be, or is not there.

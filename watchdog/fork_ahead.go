@@ -3,6 +3,7 @@ package watchdog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,10 +21,11 @@ type ahead struct {
 	warm atomic.Pointer[warm] // the zygote; nil if there is none
 
 	mu     sync.Mutex
-	list   []*waiting // guarded by mu; oldest first
-	wanted int64      // guarded by mu; when the last request came, on Fork.now's clock
-	taken  bool       // guarded by mu; since the last look, one that had waited for long
-	closed bool       // guarded by mu; wake is
+	list   []*waiting    // guarded by mu; oldest first
+	wanted int64         // guarded by mu; when the last request came, on Fork.now's clock
+	taken  bool          // guarded by mu; since the last look, one that had waited for long
+	closed bool          // guarded by mu; wake is
+	gate   chan struct{} // guarded by mu; closed when it is known whether there is a zygote
 
 	filled atomic.Bool   // there was a first try
 	hits   atomic.Uint64 // requests that found one
@@ -33,6 +35,7 @@ type ahead struct {
 	backoff   backoff
 	notBefore int64 // the next start
 	unfit     bool  // there will be no zygote
+	started   bool  // there was one
 }
 
 // waiting is a process without a request.
@@ -64,7 +67,75 @@ func newAhead(f *Fork) (*ahead, error) {
 	}
 	var load cpuLoad
 	busy := func() bool { return load.saturated(time.Now()) }
-	return &ahead{f: f, wake: wake, busy: busy}, nil
+	return &ahead{f: f, wake: wake, busy: busy, gate: make(chan struct{})}, nil
+}
+
+// waitFor is take for a request that can wait until there is a zygote, if that is needed.
+func (a *ahead) waitFor(x Exchange) (*waiting, error) {
+	w := a.take()
+	if w != nil || a == nil || !a.f.cfg.Resident {
+		return w, nil
+	}
+	woken := make(waker, 1)
+	if err := x.OnInterrupt(woken); err != nil {
+		return nil, err
+	}
+	select {
+	case <-a.settled():
+	case <-woken:
+	}
+	if err := x.OnInterrupt(nil); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	closed := a.closed
+	a.mu.Unlock()
+	if closed {
+		return nil, ErrForkClosed
+	}
+	return a.take(), nil
+}
+
+// waker is a goroutine that waits.
+type waker chan struct{}
+
+// Interrupt implements what an Exchange calls.
+func (w waker) Interrupt() {
+	select {
+	case w <- struct{}{}:
+	default:
+	}
+}
+
+// settled returns what is closed when it is known whether there is a zygote.
+func (a *ahead) settled() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.gate
+}
+
+// settle tells that it is known.
+func (a *ahead) settle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.gate:
+	default:
+		close(a.gate)
+	}
+}
+
+// unsettle tells that the zygote has died, and another one is to come.
+func (a *ahead) unsettle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.gate:
+		if !a.closed {
+			a.gate = make(chan struct{})
+		}
+	default:
+	}
 }
 
 // take returns a process for a request: the one that waits longest, or a new one of the zygote. It is nil if there is
@@ -119,15 +190,20 @@ func (a *ahead) wakeLocked() {
 	}
 }
 
-// run keeps processes until ctx ends. Then all that wait are killed, and are gone when Fork.live is done.
-func (a *ahead) run(ctx context.Context) {
+// run keeps processes until ctx ends. Then all that wait are killed, and are gone when Fork.live is done. An error tells
+// that a zygote that is needed has not started.
+func (a *ahead) run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, a.wakeUp)
 	defer stop()
 	a.mu.Lock()
 	a.wanted = a.f.now()
 	a.mu.Unlock()
+	var err error
 	for ctx.Err() == nil {
-		cold := a.keepWarm(ctx)
+		var cold time.Duration
+		if cold, err = a.keepWarm(ctx); err != nil {
+			break
+		}
 		wait := a.tend()
 		if cold > 0 && (wait == 0 || cold < wait) {
 			wait = cold
@@ -139,9 +215,11 @@ func (a *ahead) run(ctx context.Context) {
 	a.list, a.closed = nil, true
 	_ = unix.Close(a.wake) // an eventfd
 	a.mu.Unlock()
+	a.settle()
 	for _, w := range list {
 		a.discard(w)
 	}
+	return err
 }
 
 // tend starts what is missing and ends what is too much. It returns when to look again at the latest; 0 means never.
@@ -251,18 +329,19 @@ func (a *ahead) wait(d time.Duration) {
 	}
 	if z != nil && fds[1].Revents != 0 {
 		z.dead.Store(true)
+		a.unsettle()
 	}
 }
 
 // keepWarm starts the zygote, if there is to be one, and again when it has died. It returns when to try again; 0 means
 // that there is no need.
-func (a *ahead) keepWarm(ctx context.Context) time.Duration {
+func (a *ahead) keepWarm(ctx context.Context) (time.Duration, error) {
 	if a.f.cfg.Launcher != Zygote || a.unfit {
-		return 0
+		return 0, nil
 	}
 	z := a.warm.Load()
 	if z != nil && !z.dead.Load() {
-		return 0
+		return 0, nil
 	}
 	if z != nil {
 		a.warm.Store(nil)
@@ -270,22 +349,27 @@ func (a *ahead) keepWarm(ctx context.Context) time.Duration {
 		a.pause("zygote ended", "exit", z.proc.Exit().String())
 	}
 	if wait := time.Duration(a.notBefore - a.f.now()); wait > 0 {
-		return wait
+		return wait, nil
 	}
 	z, err := a.f.startWarm(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		a.warm.Store(z)
-		return 0
-	case ctx.Err() != nil:
-		return 0
+		a.started = true
+	}
+	if a.f.cfg.Resident && !a.started && ctx.Err() == nil {
+		return 0, fmt.Errorf("%w: %w", ErrNotStarted, err)
+	}
+	a.settle()
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return 0, nil
 	case errors.Is(err, errUnfit):
 		a.unfit = true
 		a.f.cfg.Log.Warn("no zygote: a process is started for each request", "err", err)
-		return 0
+		return 0, nil
 	default:
 		a.pause("zygote not started", "err", err)
-		return time.Duration(a.notBefore - a.f.now())
+		return time.Duration(a.notBefore - a.f.now()), nil
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/watchdog/zygote"
 )
 
 // ForkMode says when the output of a process goes to the client.
@@ -60,6 +61,12 @@ type ForkConfig struct {
 	StandbyIdle time.Duration
 	// Preload has a zygote import once what the script's own statements import, and not each process for itself.
 	Preload bool
+	// Resident has a zygote run the script once, before it is ready. A process of a request calls nothing but the script's function
+	// request; one of Exec runs the whole script, as __main__. Requests wait until the zygote is ready, and Run returns an error if
+	// the first one does not get there. Other zygotes may neither have threads nor connections, nor much memory; this one may,
+	// since its children have to share what it has loaded. Python only.
+	Resident     bool
+	StartTimeout time.Duration // longest time until a zygote is ready; 0: a minute
 
 	Path string   // the program; not looked up
 	Args []string // with the program's own name first; empty: Path alone
@@ -144,9 +151,22 @@ func (c ForkConfig) Validate() error {
 		errs = append(errs, fmt.Errorf("standby %d: allowed are 1 to %d", c.Standby, maxStandby))
 	}
 	notNegative("standby-idle", c.StandbyIdle)
+	notNegative("start-timeout", c.StartTimeout)
 	notNegative("process-timeout", c.Timeout)
 	notNegative("output-grace", c.OutputGrace)
 	return errors.Join(errs...)
+}
+
+// load says what a zygote does before it is ready.
+func (c *ForkConfig) load() zygote.Load {
+	switch {
+	case c.Resident:
+		return zygote.Resident
+	case c.Preload:
+		return zygote.Preload
+	default:
+		return zygote.Later
+	}
 }
 
 // withDefaults fills in what is the same for every process.

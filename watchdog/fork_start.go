@@ -29,7 +29,11 @@ func (r *forked) begin(x Exchange) error {
 			return err
 		}
 	}
-	if w := r.f.ahead.take(); w != nil {
+	w, err := r.f.ahead.waitFor(x)
+	if err != nil {
+		return err
+	}
+	if w != nil {
 		r.adopt(w)
 		if w.status >= 0 {
 			r.request(r.vars.own())

@@ -102,10 +102,12 @@ func (l *forkLog) add(id string, line watchdog.Line) {
 	l.lines = append(l.lines, fmt.Sprintf("%s %v %.20s", id, line.Stream, line.Text))
 }
 
-func (l *forkLog) has(part string) bool {
+func (l *forkLog) has(part string) bool { return l.count(part) > 0 }
+
+func (l *forkLog) count(part string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(strings.Join(l.lines, "\n"), part)
+	return strings.Count(strings.Join(l.lines, "\n"), part)
 }
 
 // Every byte comes back, in whatever way the body arrives and however large it is compared with a pipe (rule W13).

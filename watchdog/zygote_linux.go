@@ -1,6 +1,7 @@
 package watchdog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ func (f *Fork) startWarm(ctx context.Context) (*warm, error) {
 	if !adopts() {
 		return nil, fmt.Errorf("%w: its children would not come to us when it ends", errUnfit)
 	}
-	argv, source, _ := zygote.For(f.cfg.Args, f.cfg.Preload)
+	argv, source, _ := zygote.For(f.cfg.Args, f.cfg.load())
 	program, err := MemoryFile("fnpod-zygote", source)
 	if err != nil {
 		return nil, err
@@ -69,8 +70,11 @@ func (f *Fork) startWarm(ctx context.Context) (*warm, error) {
 	defer stop()
 	if err := w.ready(); err != nil {
 		w.end()
-		if w.proc.Exit().Code == zygote.TooOld {
+		switch exit := w.proc.Exit(); {
+		case exit.Code == zygote.TooOld:
 			err = fmt.Errorf("%w: the interpreter is too old", errUnfit)
+		case errors.Is(err, errNoAnswer):
+			err = fmt.Errorf("%w: %v", err, exit)
 		}
 		return nil, err
 	}
@@ -98,7 +102,7 @@ func (w *warm) start(argv []string, peer, program *os.File) error {
 
 // ready waits for it and judges it.
 func (w *warm) ready() error {
-	w.limit(zygoteStart)
+	w.limit(cmp.Or(w.f.cfg.StartTimeout, zygoteStart))
 	answer, err := w.read()
 	if err != nil {
 		return err
@@ -108,6 +112,9 @@ func (w *warm) ready() error {
 	own, err := strconv.Atoi(text)
 	if err != nil {
 		return fmt.Errorf("zygote said %q", answer)
+	}
+	if w.f.cfg.Resident {
+		return nil
 	}
 	tasks, err := os.ReadDir(procPath(w.proc.pid, "task"))
 	if err != nil {
@@ -188,6 +195,7 @@ func (w *warm) call(command string, files ...int) (string, error) {
 	}
 	if err != nil {
 		w.dead.Store(true)
+		w.f.ahead.unsettle()
 		w.f.ahead.wakeUp()
 	}
 	return answer, err

@@ -1,4 +1,5 @@
 """The Python side of a zygote: a process that has compiled a script and imported what it names, and forks for each request.
+One that is resident has run its script, and a child calls the function request of it.
 
 Commands are messages on descriptor 3. "fork MARK" comes with four descriptors and is answered with the child's pid: the
 child waits on the first one for the variables of its request, runs the script as __main__ with the other three as its
@@ -57,6 +58,9 @@ def prepare(wanted, kind, script):
     code = compile(tree, file, 'exec', 0, True)
     if wanted == 'preload':
         preload(tree)
+    if wanted == 'resident':
+        names['__name__'] = '__zygote__'
+        exec(code, names)
     return code, names
 
 
@@ -84,7 +88,7 @@ def mark(place, text):
         pass
 
 
-def child(files, place, text, code, names):
+def child(files, place, text, code, names, resident):
     """Waits for a request and runs the script for it. It does not return."""
     os.close(3)
     os.setpgid(0, 0)
@@ -104,12 +108,16 @@ def child(files, place, text, code, names):
         if name:
             os.environb[name] = value
     module = type(sys)('__main__')
-    module.__dict__.clear()
+    if not resident:
+        module.__dict__.clear()
     module.__dict__.update(names, __name__='__main__')
     sys.modules['__main__'] = module
     pid, status, interrupted = os.getpid(), files[0], False
     try:
-        exec(code, module.__dict__)
+        if resident:
+            names['request']()
+        else:
+            exec(code, module.__dict__)
         result = 0
     except SystemExit as leave:
         result = leave.code
@@ -190,9 +198,12 @@ def main():
     arguments = sys.argv[6:]
     threads = len(os.listdir('/proc/self/task'))
     sys.argv[:] = [script if kind == 'file' else '-c'] + arguments
+    resident = wanted == 'resident'
     try:
         code, names = prepare(wanted, kind, script)
     except (OSError, SyntaxError) as error:  # each request's process will say it, too
+        if resident:
+            raise
         sys.excepthook(type(error), error.with_traceback(None), None)
         sys.exit(1)
     place = place_of_mark()
@@ -212,7 +223,7 @@ def main():
             except OSError as error:
                 pid = -error.errno
             if pid == 0:
-                child(files, place, text, code, names)
+                child(files, place, text, code, names, resident)
             if pid > 0:
                 try:
                     os.setpgid(pid, pid)

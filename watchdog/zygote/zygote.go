@@ -55,22 +55,35 @@ const TooOld = 90
 // File is where a program is to be found by its interpreter: descriptor 4. Descriptor 3 is for commands.
 const File = "/proc/self/fd/4"
 
+// Load says what a zygote does before it is ready.
+type Load string
+
+// What a zygote can do.
+const (
+	Later    Load = "later"    // nothing: each process runs the script
+	Preload  Load = "preload"  // it loads what the script's statements import
+	Resident Load = "resident" // it runs the script, whose function request each process calls; Python only
+)
+
 // For returns the arguments of a zygote for a command line, and its program. It is false when there is none: another
-// interpreter, or options that are not known to mean the same. With preload, what the script's statements import is loaded once.
-func For(args []string, preload bool) (argv []string, source string, ok bool) {
+// interpreter, or options that are not known to mean the same.
+func For(args []string, load Load) (argv []string, source string, ok bool) {
 	if len(args) < 2 {
 		return nil, "", false
 	}
 	for i := range languages {
 		if l := &languages[i]; l.name.MatchString(filepath.Base(args[0])) {
-			argv, ok = l.arguments(args, preload)
+			if load == Resident && l.source != python {
+				return nil, "", false
+			}
+			argv, ok = l.arguments(args, load)
 			return argv, l.source, ok
 		}
 	}
 	return nil, "", false
 }
 
-func (l *language) arguments(args []string, preload bool) ([]string, bool) {
+func (l *language) arguments(args []string, load Load) ([]string, bool) {
 	argv := []string{args[0]}
 	rest := args[1:]
 	kind := "file"
@@ -93,10 +106,6 @@ func (l *language) arguments(args []string, preload bool) ([]string, bool) {
 	if len(rest) == 0 {
 		return nil, false
 	}
-	load := "later"
-	if preload {
-		load = "preload"
-	}
-	argv = append(argv, File, load, strconv.Itoa(unix.SYS_RECVMSG), strconv.Itoa(unix.SYS_WAITID), kind)
+	argv = append(argv, File, string(load), strconv.Itoa(unix.SYS_RECVMSG), strconv.Itoa(unix.SYS_WAITID), kind)
 	return append(argv, rest...), true
 }

@@ -29,8 +29,8 @@ func TestZygotesAreForCommandLinesThatAreUnderstood(t *testing.T) {
 		"node index.js":                             "",
 		"./python.sh index.py":                      "",
 	} {
-		for _, preload := range []bool{true, false} {
-			argv, source, ok := zygote.For(strings.Fields(command), preload)
+		for _, load := range []zygote.Load{zygote.Preload, zygote.Later} {
+			argv, source, ok := zygote.For(strings.Fields(command), load)
 			require.Equal(t, want != "", ok, command)
 			if !ok {
 				continue
@@ -39,11 +39,15 @@ func TestZygotesAreForCommandLinesThatAreUnderstood(t *testing.T) {
 			before, after, found := strings.Cut(got, " "+zygote.File+" ")
 			require.True(t, found)
 			words := strings.SplitN(after, " ", 4) // whether to preload and two numbers of system calls
-			require.Equal(t, map[bool]string{true: "preload", false: "later"}[preload], words[0])
+			require.Equal(t, string(load), words[0])
 			require.Equal(t, want, before+" | "+words[3])
 			require.Contains(t, source, "how")
 		}
 	}
-	_, _, ok := zygote.For(nil, true)
+	_, _, ok := zygote.For(nil, zygote.Preload)
+	require.False(t, ok)
+	_, _, ok = zygote.For([]string{"python3", "a.py"}, zygote.Resident)
+	require.True(t, ok)
+	_, _, ok = zygote.For([]string{"ruby", "a.rb"}, zygote.Resident)
 	require.False(t, ok)
 }
