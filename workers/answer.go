@@ -58,7 +58,7 @@ func (c *call) respond(f *frame) error {
 		length, c.left = declared(f.meta)
 	}
 	c.x.Respond(int(f.code), length)
-	if err := c.fields(f.meta); err != nil {
+	if err := addFields(c.x, f.meta); err != nil {
 		return c.unusable(err)
 	}
 	return c.pass(f, body)
@@ -94,14 +94,19 @@ func (c *call) skipInterim(f *frame) error {
 	return nil
 }
 
-// fields hands the pairs of a RESPONSE to the Exchange.
-func (c *call) fields(meta []byte) error {
+// fieldAdder is what takes the fields of an answer.
+type fieldAdder interface {
+	AddField(name, value []byte) error
+}
+
+// addFields hands the pairs of a RESPONSE to the Exchange.
+func addFields(x fieldAdder, meta []byte) error {
 	for len(meta) > 0 {
 		name, value, rest, ok := cutPair(meta)
 		if !ok {
 			return fmt.Errorf("%w: header %q has no value", ErrBadAnswer, name)
 		}
-		if err := c.x.AddField(name, value); err != nil {
+		if err := x.AddField(name, value); err != nil {
 			return fmt.Errorf("%w: header %q: %w", ErrBadAnswer, name, err)
 		}
 		meta = rest

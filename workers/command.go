@@ -26,7 +26,7 @@ type command struct {
 
 // prepare finds the program and puts the wrapper where workers can read it.
 func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) error {
-	path, err := cfg.program()
+	path, err := cfg.Program()
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,8 @@ func (c *command) close() error {
 	return c.wrapper.Close()
 }
 
-// program returns the path of what is to be started.
-func (c Config) program() (string, error) {
+// Program returns the path of what is to be started for a worker: Command, or the interpreter.
+func (c Config) Program() (string, error) {
 	if len(c.Command) > 0 {
 		path, err := lookPath(c.Command[0], c.Path)
 		if err != nil {

@@ -131,6 +131,6 @@ func (c Config) validateProgram() error {
 			return fmt.Errorf("contract %q: for %s there are %s", c.Contract, l.name, strings.Join(l.contracts, ", "))
 		}
 	}
-	_, err := c.program()
+	_, err := c.Program()
 	return err
 }

@@ -92,8 +92,28 @@ func parseFrame(b []byte) (f frame, need int, err error) {
 	if len(b) < headerSize {
 		return f, headerSize, nil
 	}
+	f, end, err := parseHead(b)
+	if err != nil {
+		return f, 0, err
+	}
+	inline := f.size
+	if f.has(flagLane) {
+		inline = 0
+	}
+	if inline > maxInline {
+		return f, 0, fmt.Errorf("%w: body of %d bytes in a frame, allowed are %d", ErrProtocol, inline, maxInline)
+	}
+	need = end + inline
+	if len(b) >= need && !f.has(flagLane) {
+		f.body = b[end:need:need]
+	}
+	return f, need, nil
+}
+
+// parseHead reads the header of the frame at the start of b, and its meta block if b has all of it: up to end.
+func parseHead(b []byte) (f frame, end int, err error) {
 	meta := binary.LittleEndian.Uint32(b[0:])
-	size := binary.LittleEndian.Uint32(b[4:])
+	f.size = int(binary.LittleEndian.Uint32(b[4:]))
 	f.typ = frameType(b[8])
 	f.flags = b[9]
 	f.code = binary.LittleEndian.Uint16(b[10:])
@@ -104,24 +124,11 @@ func parseFrame(b []byte) (f frame, need int, err error) {
 	if meta > maxMeta {
 		return f, 0, fmt.Errorf("%w: meta block of %d bytes, allowed are %d", ErrProtocol, meta, maxMeta)
 	}
-	inline := size
-	if f.has(flagLane) {
-		inline = 0
+	end = headerSize + int(meta)
+	if len(b) >= end {
+		f.meta = b[headerSize:end:end]
 	}
-	if inline > maxInline {
-		return f, 0, fmt.Errorf("%w: body of %d bytes in a frame, allowed are %d", ErrProtocol, inline, maxInline)
-	}
-	end := headerSize + int(meta)
-	need = end + int(inline)
-	if len(b) < need {
-		return f, need, nil
-	}
-	f.size = int(size)
-	f.meta = b[headerSize:end:end]
-	if !f.has(flagLane) {
-		f.body = b[end:need:need]
-	}
-	return f, need, nil
+	return f, end, nil
 }
 
 // fromWorker reports whether a worker may send frames of this type.

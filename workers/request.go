@@ -25,10 +25,6 @@ func (c *call) begin(x Exchange) error {
 	r := x.Request()
 	b := append(c.frames[:0], make([]byte, headerSize)...)
 	b = appendMeta(b, x, r, left, !c.w.pool.cfg.WithoutRequestID)
-	if r.HasLength {
-		b = append(b, "\x00content-length\x00"...)
-		b = strconv.AppendInt(b, r.Length, 10)
-	}
 	meta := len(b) - headerSize
 	if meta > maxMeta {
 		return ErrTooLarge
@@ -194,6 +190,10 @@ func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration, with
 			b = append(b, 0)
 			b = append(b, f.Value...)
 		}
+	}
+	if r.HasLength {
+		b = append(b, "\x00content-length\x00"...)
+		b = strconv.AppendInt(b, r.Length, 10)
 	}
 	return b
 }

@@ -12,7 +12,7 @@ contract = (handle, module, label) => {
   const most = Number(process.env.REQ_MB_LIMIT || 1) * (1 << 20);
   return (req) => {
     if (req.method === 'OPTIONS') return preflight(req.headers);
-    if (req.body.length > most) return { status: 413, headers: ANYONE, body: 'Payload Too Large' };
+    if (req.body.length > most && !/^multipart\//i.test(req.headers['content-type'] || '')) return { status: 413, headers: ANYONE, body: 'Payload Too Large' };
     return new Promise((resolve, reject) => {
       const response = new Answer(resolve);
       const finish = (value) => { if (!response.ended) response.finish(value); };

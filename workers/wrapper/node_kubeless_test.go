@@ -83,6 +83,7 @@ exports.hello = async (event, context) => {
 	require.Equal(t, byte(tError), ask("POST", "{", "content-type", "application/json").kind)
 	require.Equal(t, uint16(413), ask("POST", strings.Repeat("a", 1049)).code, "N2")
 	require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1048)).code)
+	require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1049), "content-type", "multipart/form-data; boundary=y").code, "N10: the stream of a form")
 
 	a := ask("OPTIONS", "", "access-control-request-method", "PUT")
 	require.Equal(t, uint16(200), a.code)

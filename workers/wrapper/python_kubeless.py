@@ -5,7 +5,11 @@ request in event['extensions'] and may return or raise bottle's HTTPResponse; al
 """
 FUNCTION = 'handler'
 HTML, JSON_TYPE = 'text/html; charset=UTF-8', 'application/json'
-METHODS = 'GET', 'POST', 'PATCH', 'DELETE', 'HEAD'
+METHODS = 'GET', 'POST', 'PATCH', 'DELETE', 'HEAD'  # and PUT, which the original refuses
+
+
+class UnusableBody(ValueError):
+    """The request says that it is JSON, and is not: the handler is not called."""
 
 
 def contract(_, handle):
@@ -16,13 +20,22 @@ def contract(_, handle):
         'function-name': getattr(handle, '__name__', ''), 'timeout': float(os.environ.get('FUNC_TIMEOUT', 180)),
         'runtime': os.environ.get('FUNC_RUNTIME'), 'memory-limit': os.environ.get('FUNC_MEMORY_LIMIT'),
     }
+    strict = SETTINGS.get('KUBELESS_STRICT') == 'true'  # the type exactly, and no PUT
+    methods = METHODS if strict else METHODS + ('PUT',)
+    most = int(os.environ.get('FUNC_MEMFILE_MAX', 100 << 20))
 
     def answer(req):
-        if req.method not in METHODS:
-            return page(405, 'Method Not Allowed', [('allow', ', '.join(METHODS))])
+        if req.method not in methods:
+            return page(405, 'Method Not Allowed', [('allow', ', '.join(methods))])
         headers, data = req.headers, req.body
-        if headers.get('content-type') == JSON_TYPE:  # exactly
-            data = req.json() if data else None
+        kind = headers.get('content-type', '')
+        if kind == JSON_TYPE or not strict and kind.partition(';')[0].strip().lower() == JSON_TYPE:
+            if len(data) > most:
+                return page(413, 'Request Entity Too Large')
+            try:
+                data = req.json() if data else None
+            except ValueError as error:
+                raise UnusableBody(str(error)) from None
         event = {
             'data': data, 'event-id': headers.get('event-id'), 'event-type': headers.get('event-type'), 'event-time': headers.get('event-time'),
             'event-namespace': headers.get('event-namespace'),

@@ -448,7 +448,7 @@ def describe(error):
     name = kind.__qualname__
     if isinstance(error, Cancelled):
         name = 'cancelled'
-    elif kind.__module__ not in ('builtins', '__main__'):
+    elif kind.__module__ not in ('builtins', '__main__', '__zygote__'):
         name = kind.__module__ + '.' + name
     try:
         message = str(error)

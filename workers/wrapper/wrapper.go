@@ -6,6 +6,7 @@
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
 //	python_nuclio.py    handlers of Nuclio, likewise
 //	python_kubeless.py  handlers of Kubeless, likewise
+//	python_single.py    a request per process, in the place of the loop
 //	python_wsgi.py      what the parts for OpenFaaS and Kubeless share
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
@@ -53,6 +54,9 @@ var pythonWSGI string
 //go:embed python_kubeless.py
 var pythonKubeless string
 
+//go:embed python_single.py
+var pythonSingle string
+
 //go:embed python_nuclio.py
 var pythonNuclio string
 
@@ -95,6 +99,17 @@ func Python(contract string) string {
 	default:
 		return beforeMain(source, pythonWSGI+"\n\n"+pythonOpenFaaS, "\nmain()\n")
 	}
+}
+
+// PythonSingle returns a Python program that answers one request with a handler of a contract, for Python 3.8 and later; empty
+// for other contracts than Kubeless. Its standard input and output are described at workers.AppendRequest. It reads its settings
+// from FNPOD_WORKER_HANDLER and variables of the contract. Run under another name than __main__ it has the module loaded, and its
+// function request is what is left to do.
+func PythonSingle(contract string) string {
+	if contract != Kubeless {
+		return ""
+	}
+	return strings.TrimSuffix(Python(contract), "\nmain()\n") + "\n" + pythonSingle
 }
 
 // NodeContracts are the contracts of Node workers.
