@@ -127,7 +127,7 @@ func (c *call) turn() error {
 		return err
 	}
 	if c.limit.reached() {
-		return errOverdue
+		return c.late()
 	}
 	if c.interrupted.Load() && c.cause == nil {
 		return c.interrupt()

@@ -203,12 +203,19 @@ func (c *channel) poll() (bool, error) {
 // take returns the next frame if it was read completely. Its parts are valid
 // until the next fill or poll.
 func (c *channel) take() (f frame, ok bool, err error) {
+	f, _, ok, err = c.takeWhole()
+	return f, ok, err
+}
+
+// takeWhole is take, and returns the frame's bytes, too.
+func (c *channel) takeWhole() (f frame, raw []byte, ok bool, err error) {
 	f, need, err := parseFrame(c.buf[c.start:c.end])
 	if err != nil || need > c.end-c.start {
-		return f, false, err
+		return f, nil, false, err
 	}
+	raw = c.buf[c.start:][:need]
 	c.start += need
-	return f, true, nil
+	return f, raw, true, nil
 }
 
 // makeRoom moves what is left to the front and grows the buffer for a frame that
@@ -240,9 +247,9 @@ func (c *channel) makeRoom() error {
 
 // send writes whole frames without waiting.
 func (c *channel) send(frames []byte) error {
-	if c.writing.Load() {
+	if c.writing.Load() || len(c.queued) > 0 {
 		c.queued = append(c.queued, frames...)
-		return nil
+		return c.flush()
 	}
 	if c.writeErr != nil {
 		return c.writeErr

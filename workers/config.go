@@ -56,7 +56,7 @@ type Config struct {
 	MaxAge      time.Duration // a worker is replaced after about as long; 0: never
 	MaxRSS      int64         // a worker that is larger between requests is replaced; 0: no limit
 	LaneBytes   int           // size of each window of the body lane; 0: no lane
-	Concurrency int           // requests that one worker runs at once
+	Concurrency int           // requests that one worker runs at once, if its wrapper and its handler can
 
 	Log *slog.Logger // nil: no log
 	// Output gets each line that workers print, and those of tracebacks; it may be called by several goroutines at once. nil: lines are records
@@ -110,9 +110,7 @@ func (c Config) Validate() error {
 	if c.LaneBytes%page != 0 {
 		errs = append(errs, fmt.Errorf("workers-lane-bytes %d: must be a multiple of %d", c.LaneBytes, page))
 	}
-	if c.Concurrency != 1 {
-		errs = append(errs, fmt.Errorf("workers-concurrency %d: only 1 is supported", c.Concurrency))
-	}
+	between("workers-concurrency", int64(c.Concurrency), 1, 1<<16-1)
 	if err := c.validateProgram(); err != nil {
 		errs = append(errs, err)
 	}

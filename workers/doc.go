@@ -12,6 +12,10 @@
 //	call.giveUp        what becomes of it when its client leaves                giveup.go
 //	Pool.release       worker idle again, handed to the next in line, or buried pool.go
 //
+// A worker whose handler is async runs several requests at once. Then a goroutine reads
+// for all of them (shared.go), each request is a slot with its inbox (slot.go), and one
+// that does not end does not take the others along (condemn.go).
+//
 // The life of a worker: Pool.tend decides how many there are (scale.go), nurse
 // starts one and waits for its end (nurse.go, start.go), language.go and
 // wrapper.go say which program that is. The bytes between the two processes are

@@ -16,6 +16,7 @@ const (
 	typeCancel   frameType = 0x04
 	typeWindow   frameType = 0x05
 	typeDrain    frameType = 0x07
+	typePing     frameType = 0x09
 
 	typeHello     frameType = 0x11
 	typeReady     frameType = 0x12

@@ -35,6 +35,9 @@ func (c *call) giveUp(cause error, left bool) error {
 		c.begun = false
 		return cause
 	}
+	if sl, ok := c.link.(*slot); ok {
+		return sl.cancel(cause, left)
+	}
 	grace := c.w.pool.cfg.ClientGrace
 	if !left || grace == 0 {
 		c.w.kill(ReasonCanceled)

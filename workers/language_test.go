@@ -48,13 +48,13 @@ func TestParseHandler(t *testing.T) {
 
 func TestValidateNamesSettings(t *testing.T) {
 	c := workers.DefaultConfig()
-	c.Min, c.Max, c.LaneBytes, c.Concurrency = 5, 3, 5, 2
+	c.Min, c.Max, c.LaneBytes, c.Concurrency = 5, 3, 5, 1<<16
 	c.StartTimeout, c.MaxRSS, c.Dir = 0, -1, "x"
 	c.IdleTimeout, c.Timeout, c.ClientGrace, c.Grace = -1, -1, -1, -1
 	err := c.Validate()
 	for _, text := range []string{
 		"workers-min 5: allowed are 0 to 3", "workers-lane-bytes 5: must be a multiple of 65536",
-		"workers-concurrency 2: only 1 is supported", "workers-start-timeout 0s: must be at least 1ms",
+		"workers-concurrency 65536: allowed are 1 to 65535", "workers-start-timeout 0s: must be at least 1ms",
 		"workers-max-rss -1: allowed are 0 to", `workers-dir "x": must be an absolute path`, "handler: no file given",
 		"workers-idle-timeout", "workers-timeout", "workers-client-grace", "workers-grace",
 	} {

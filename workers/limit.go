@@ -72,6 +72,9 @@ func (l *limit) fire() {
 	}
 }
 
+// clear lifts a limit that may have struck.
+func (l *limit) clear() { l.at.Store(0) }
+
 // reached reports whether the limit has struck.
 func (l *limit) reached() bool { return l.at.Load() == struck }
 

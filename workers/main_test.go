@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,10 +26,10 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	tRequest, tData, tTrailers, tCancel, tWindow, tDrain = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07
-	tHello, tReady, tInitError                           = 0x11, 0x12, 0x13
-	tResponse, tError, tLog, tBye                        = 0x21, 0x22, 0x23, 0x2f
-	fLane, fMore, fTrailers, fRecycle                    = 1, 2, 4, 8
+	tRequest, tData, tTrailers, tCancel, tWindow, tDrain, tPing = 0x01, 0x02, 0x03, 0x04, 0x05, 0x07, 0x09
+	tHello, tReady, tInitError                                  = 0x11, 0x12, 0x13
+	tResponse, tError, tLog, tPong, tBye                        = 0x21, 0x22, 0x23, 0x29, 0x2f
+	fLane, fMore, fTrailers, fRecycle                           = 1, 2, 4, 8
 )
 
 // testWorker is a worker written for these tests: simple, and able to misbehave.
@@ -38,6 +39,9 @@ type testWorker struct {
 	request  []byte // window
 	response []byte // window
 	served   int
+
+	sending sync.Mutex // concurrent modes
+	cancels sync.Map   // request id: channel, closed by CANCEL
 }
 
 type testFrame struct {
@@ -66,6 +70,8 @@ func encode(f testFrame) []byte {
 }
 
 func (w *testWorker) send(f testFrame) {
+	w.sending.Lock()
+	defer w.sending.Unlock()
 	if _, err := w.out.Write(encode(f)); err != nil {
 		os.Exit(3)
 	}
@@ -145,7 +151,12 @@ func (w *testWorker) run() int {
 		select {}
 	}
 	w.send(testFrame{typ: tLog, code: 1, body: []byte("loading")})
-	w.send(testFrame{typ: tReady, code: 1, meta: []string{"handler", os.Getenv("FNPOD_WORKER_HANDLER"), "init_ms", "0"}})
+	ready := uint16(1)
+	if w.mode == "several" {
+		n, _ := strconv.ParseUint(os.Getenv("FNPOD_WORKER_CONCURRENCY"), 10, 16)
+		ready = uint16(n)
+	}
+	w.send(testFrame{typ: tReady, code: ready, meta: []string{"handler", os.Getenv("FNPOD_WORKER_HANDLER"), "init_ms", "0"}})
 	if w.mode == "exit-after-ready" {
 		return 9
 	}
@@ -163,8 +174,55 @@ func (w *testWorker) run() int {
 			return 0
 		case tRequest:
 			w.served++
-			w.answer(f)
+			if w.mode == "several" {
+				w.cancels.Store(f.id, make(chan struct{}))
+				go w.several(f)
+			} else {
+				w.answer(f)
+			}
+		case tCancel:
+			if c, there := w.cancels.LoadAndDelete(f.id); there {
+				close(c.(chan struct{}))
+			}
+		case tPing:
+			w.send(testFrame{typ: tPong})
 		}
+	}
+}
+
+// several is answer where other requests run meanwhile.
+func (w *testWorker) several(f testFrame) {
+	n, _ := strconv.Atoi(f.meta[2])
+	c, _ := w.cancels.Load(f.id)
+	cancelled := c.(chan struct{})
+	switch f.meta[1] {
+	case "/sleep":
+		w.running(f)
+		select {
+		case <-time.After(time.Duration(n) * time.Millisecond):
+			w.send(testFrame{typ: tResponse, code: 200, id: f.id, body: []byte("slept")})
+		case <-cancelled:
+			w.send(testFrame{typ: tError, code: 500, id: f.id, meta: []string{"type", "Cancelled"}})
+		}
+	case "/stubborn": // does not end when it is told to
+		w.running(f)
+		time.Sleep(time.Duration(n) * time.Millisecond)
+		w.send(testFrame{typ: tResponse, code: 200, id: f.id, body: []byte("late")})
+	case "/blocked": // nothing else goes on either
+		w.running(f)
+		w.sending.Lock()
+		select {}
+	case "/credit":
+		w.send(testFrame{typ: tResponse, flags: fMore, code: 200, id: f.id})
+		for {
+			w.send(testFrame{typ: tData, flags: fMore, id: f.id, body: make([]byte, 64<<10)})
+		}
+	case "/goodbye":
+		w.sending.Lock()
+		_, _ = w.out.Write(append(encode(testFrame{typ: tResponse, code: 200, id: f.id, body: []byte("bye")}), encode(testFrame{typ: tBye})...))
+		os.Exit(0)
+	default:
+		w.answer(f)
 	}
 }
 

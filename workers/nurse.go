@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -25,6 +26,9 @@ func (p *Pool) nurse(ctx context.Context, w *worker) {
 	if w.ended != nil {
 		<-w.ended
 	}
+	if w.shared != nil && err == nil {
+		<-w.shared.done
+	}
 	p.gone(ctx, w, err)
 }
 
@@ -35,11 +39,16 @@ func (w *worker) live(ctx context.Context) (err error) {
 	if err := w.start(ctx); err != nil {
 		return err
 	}
+	leave := w.leave
+	if w.shared != nil {
+		go w.shared.run() //nolint:contextcheck // only log records are written without a context
+		leave = w.shared.leave
+	}
 	w.pool.joined(w)
 	select {
 	case <-w.proc.Done():
 	case <-w.retire:
-		w.leave() //nolint:contextcheck // only log records are written without a context
+		leave()
 	}
 	return nil
 }
@@ -84,7 +93,7 @@ func (p *Pool) replace(old *worker) {
 		return
 	}
 	old.replaced = true
-	p.removeIdle(old)
+	p.withdraw(old)
 	if old.calls == 0 && old.owners == 1 {
 		p.retire(old, ReasonRecycled)
 		return
@@ -99,7 +108,7 @@ func (p *Pool) gone(ctx context.Context, w *worker, err error) {
 	if w.stuck {
 		p.stuck--
 	}
-	p.removeIdle(w)
+	p.withdraw(w)
 	for other := range p.workers {
 		if other.replaces == w {
 			other.replaces = nil
@@ -194,11 +203,11 @@ func (w *worker) leave() {
 	w.proc.Kill()
 }
 
-func (p *Pool) removeIdle(w *worker) {
-	for i, other := range p.idle {
-		if other == w {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			return
+// withdraw makes w get no requests. It needs mu.
+func (p *Pool) withdraw(w *worker) {
+	for _, list := range []*[]*worker{&p.idle, &p.sharing} {
+		if i := slices.Index(*list, w); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
 		}
 	}
 }

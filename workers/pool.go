@@ -28,10 +28,12 @@ type Pool struct {
 	end      func(*watchdog.Process) // Kill; tests replace it
 	oom      watchdog.OOMCounter     // used under mu
 	oomFiles []string                // the first that is there counts for oom
+	slots    sync.Pool               // of *slot
 
 	mu        sync.Mutex
 	workers   map[*worker]struct{} // guarded by mu: all whose process is not gone
 	idle      []*worker            // guarded by mu: newest last
+	sharing   []*worker            // guarded by mu: those that have a request and can run several
 	line      line                 // guarded by mu
 	numbers   int                  // guarded by mu: workers started so far
 	full      bool                 // guarded by mu: no more workers allowed
@@ -117,8 +119,11 @@ func (p *Pool) stop(err error) {
 	}
 	p.dismissLine(p.closed)
 	for w := range p.workers {
-		if w.state == idle {
+		switch {
+		case w.state == idle:
 			p.retire(w, ReasonStopped)
+		case w.calls > 0 && w.calls == w.abandoned: // nobody waits for what it does
+			w.kill(ReasonStopped)
 		}
 	}
 	p.idle = nil
@@ -188,6 +193,9 @@ const mostTries = 3
 
 // lend runs a request on a worker and takes the worker back on every path.
 func (p *Pool) lend(w *worker, x Exchange) (again bool, err error) {
+	if w.shared != nil {
+		return p.lendShared(w, x)
+	}
 	whole, from := false, int64(0)
 	if p.cfg.Ran != nil {
 		from = p.now()
@@ -230,16 +238,12 @@ func (p *Pool) take(x Exchange) (*worker, error) {
 		p.mu.Unlock()
 		return nil, err
 	}
-	if n := len(p.idle); n > 0 && p.line.n == 0 {
-		i := n - 1
-		if p.cfg.Turns {
-			i = 0
+	if p.line.n == 0 {
+		if w := p.free(); w != nil {
+			p.engage(w)
+			p.mu.Unlock()
+			return w, nil
 		}
-		w := p.idle[i]
-		p.idle = slices.Delete(p.idle, i, i+1)
-		p.engage(w)
-		p.mu.Unlock()
-		return w, nil
 	}
 	t := tickets.Get().(*ticket)
 	p.line.push(t, p.now())
@@ -249,6 +253,27 @@ func (p *Pool) take(x Exchange) (*worker, error) {
 		p.look()
 	}
 	return p.await(x, t)
+}
+
+// free takes the worker whose turn it is: one that has nothing to do, else the one that has least and room for more; nil
+// if there is none. It needs mu.
+func (p *Pool) free() *worker {
+	if n := len(p.idle); n > 0 {
+		i := n - 1
+		if p.cfg.Turns {
+			i = 0
+		}
+		w := p.idle[i]
+		p.idle = slices.Delete(p.idle, i, i+1)
+		return w
+	}
+	var least *worker
+	for _, w := range p.sharing {
+		if w.calls < w.capacity && (least == nil || w.calls < least.calls) {
+			least = w
+		}
+	}
+	return least
 }
 
 // failuresToGiveUp is the number of failed starts in a row after which requests
@@ -281,6 +306,9 @@ func (p *Pool) engage(w *worker) {
 	w.owners++
 	w.calls++
 	w.served++
+	if w.calls == 1 && w.capacity > 1 {
+		p.sharing = append(p.sharing, w)
+	}
 	w.engaged = p.stats.Requests
 	p.stats.Requests++
 }
@@ -303,10 +331,17 @@ func (p *Pool) settleDown(w *worker) {
 	switch {
 	case !w.fit():
 		w.state = leaving
-	case w.replaced && w.calls == 0:
+		p.withdraw(w)
+	case w.condemned && w.calls > 0:
+		p.execute(w)
+	case (w.replaced || w.condemned) && w.calls == 0:
 		p.retire(w, ReasonRecycled)
-	case w.state == busy:
+	case w.state == busy && w.calls == 0:
+		p.withdraw(w)
 		p.place(w)
+	case w.state == busy:
+		p.recycleAged(w)
+		p.serveLine(w)
 	}
 	buried := w.owners == 0
 	p.mu.Unlock()
@@ -327,9 +362,7 @@ func (p *Pool) place(w *worker) {
 		return
 	}
 	p.recycleAged(w)
-	if p.line.n > 0 {
-		p.engage(w)
-		p.line.call(w, nil)
+	if p.serveLine(w); w.calls > 0 {
 		return
 	}
 	i := len(p.idle)
@@ -337,6 +370,14 @@ func (p *Pool) place(w *worker) {
 		i--
 	}
 	p.idle = slices.Insert(p.idle, i, w)
+}
+
+// serveLine gives w as many of those who wait as it takes. It needs mu.
+func (p *Pool) serveLine(w *worker) {
+	for p.line.n > 0 && w.calls < w.capacity {
+		p.engage(w)
+		p.line.call(w, nil)
+	}
 }
 
 // retire lets a worker that has nothing to do end. It needs mu; the worker is not

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,8 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 	if n == 0 && p.initError != nil { // requests may be refused, so none would make us try again
 		missing = max(missing, 1)
 	}
-	if unserved := p.line.n - inFlight; unserved > missing && !p.full {
+	perWorker := p.cfg.Concurrency
+	if unserved := (p.line.n+perWorker-1)/perWorker - inFlight; unserved > missing && !p.full {
 		if age := now - p.line.first.since; age >= growAfter || n == 0 {
 			missing = min(unserved, p.cfg.Max-n)
 		} else {
@@ -57,7 +59,7 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 // that will replace another, and how many are being started. It needs mu.
 func (p *Pool) counts() (n, inFlight int) {
 	for w := range p.workers {
-		if w.replaces == nil && !w.retiring && !w.replaced {
+		if w.replaces == nil && !w.retiring && !w.replaced && !w.condemned {
 			n++
 		}
 		if w.state == starting {
@@ -205,15 +207,19 @@ func (p *Pool) inspect() (more bool) {
 		if w.state == idle {
 			p.recycleAged(w)
 		}
+		if w.condemned {
+			p.askCondemned(w, now)
+		}
 	}
-	for i := 0; i < len(p.idle); i++ {
-		if w := p.idle[i]; now-w.idleSince >= int64(tick) {
+	p.idle = slices.DeleteFunc(p.idle, func(w *worker) bool {
+		rests := w.shared == nil && now-w.idleSince >= int64(tick) // others are listened to all the time
+		if rests {
 			resting = append(resting, w)
 			w.state = busy // until it is put back
 			w.owners++
 		}
-	}
-	p.idle = p.idle[len(resting):] // oldest first: these are at the front
+		return rests
+	})
 	p.mu.Unlock()
 	for _, w := range resting {
 		more = p.check(w, now) || more

@@ -89,6 +89,9 @@ func (c *call) lost(err, cause error) (again bool, _ error) {
 		if cause != nil {
 			return false, cause
 		}
+		if c.w.shared != nil {
+			return false, fmt.Errorf("%w: with another request, which did not end", ErrDied)
+		}
 		return false, fmt.Errorf("%w: function stopped", ErrTimeout)
 	case ReasonStopped:
 		return false, ErrClosed
@@ -120,5 +123,12 @@ func (w *worker) died() error {
 // as much is left as was written. Only then may another worker run the request
 // (rule R4).
 func (c *call) unseen() bool {
-	return !c.touched && !c.heard && c.w.proc.EndsWithin(0) && c.w.ch.unread() >= c.w.ch.wrote
+	if c.touched || c.heard || !c.w.proc.EndsWithin(0) {
+		return false
+	}
+	if sl, ok := c.link.(*slot); ok {
+		read, _ := sl.shared.why()
+		return sl.at >= read
+	}
+	return c.w.ch.unread() >= c.w.ch.wrote
 }

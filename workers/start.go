@@ -96,6 +96,7 @@ func (w *worker) greet() error {
 				return fmt.Errorf("%w: version %d, ours is %d", ErrProtocol, f.code, protocolVersion)
 			}
 		case f.typ == typeReady && hello:
+			w.share(int(f.code))
 			w.log.Info("worker ready", "pid", w.proc.Pid(), "start", time.Since(w.born).Round(time.Microsecond).String(),
 				"init_ms", initTime(f.meta))
 			return nil
@@ -104,6 +105,17 @@ func (w *worker) greet() error {
 		default:
 			return fmt.Errorf("%w: frame of type %#02x before READY", ErrProtocol, uint8(f.typ))
 		}
+	}
+}
+
+// share takes what the worker says of the requests it runs at once; 0 counts as 1.
+func (w *worker) share(announced int) {
+	most := w.pool.cfg.Concurrency
+	w.capacity = min(max(announced, 1), most)
+	if w.capacity > 1 {
+		w.shared = newShared(w)
+	} else if most > 1 {
+		w.log.Warn("function runs one request at once: workers-concurrency is for async handlers", "workers_concurrency", most)
 	}
 }
 

@@ -72,6 +72,9 @@ type worker struct {
 	stuck     bool    // it was killed and does not end
 	reason    Reason  // of its death; Reasons: not known yet
 	calls     int     // requests in flight
+	abandoned int     // of them, those whose answer is not wanted any more
+	condemned bool    // one of them does not end: killed when the others have
+	pinged    int64   // when it was asked last whether it lives, while it is condemned
 	recycle   bool    // to be replaced
 	replaces  *worker // it was started as the successor of this one
 	replaced  bool    // its successor is ready: it gets no request any more
@@ -82,6 +85,9 @@ type worker struct {
 	oldAt     int64  // on the pool's clock: when it is replaced; 0: never
 	engaged   uint64 // number of its last request among the pool's
 	seen      uint64 // engaged+1 at the last inspection
+
+	capacity int     // requests it runs at once, set before it is ready
+	shared   *shared // the conversation, if they are several
 
 	// Of the goroutine that reads what it writes.
 	call     call  // the request in flight, if there is but one

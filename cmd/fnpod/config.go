@@ -149,7 +149,7 @@ type workerSettings struct {
 	MaxRequests  int           `name:"workers-max-requests" help:"A worker is replaced after about this many requests; 0 means never."`
 	MaxAge       time.Duration `name:"workers-max-age" help:"A worker is replaced after about this long; 0 means never."`
 	MaxRSS       int64         `name:"workers-max-rss" type:"size" help:"A worker that is larger between requests is replaced; 0 means no limit."`
-	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once."`
+	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once, if its handler is async: Python, Node, Go."`
 	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
 	Interpreter  string        `name:"workers-interpreter" placeholder:"PROGRAM" empty:"(by language)" help:"Program that runs the handler; empty chooses it by language."`
 	Contract     string        `name:"contract" allowed:"native,openfaas-http,openfaas-flask,openfaas-classic,nuclio,kubeless" help:"How the handler is called: native; nuclio with context and event; kubeless with event and context; or as OpenFaaS' templates do: openfaas-http with event and context, openfaas-flask with the body, openfaas-classic with the body as text, where what it prints is the answer."`

@@ -12,7 +12,7 @@ import (
 func TestEverySettingOfTheWorkersReachesThePool(t *testing.T) {
 	c := settingsOf[serveCmd](t, nil, "serve", handlerFile(t), "--workers-min=2", "--workers-max=3", "--workers-idle-timeout=1m1s",
 		"--workers-start-timeout=1m2s", "--workers-timeout=1m3s", "--workers-client-grace=1m4s", "--workers-grace=1m5s",
-		"--workers-max-requests=6", "--workers-max-rss=7MiB", "--workers-concurrency=1", "--workers-lane-bytes=65536")
+		"--workers-max-requests=6", "--workers-max-rss=7MiB", "--workers-concurrency=9", "--workers-lane-bytes=65536")
 	config, err := c.config(&invocation{env: newEnvironment(os.Environ())})
 	require.NoError(t, err)
 	require.Equal(t, 2, config.Min)
@@ -24,5 +24,6 @@ func TestEverySettingOfTheWorkersReachesThePool(t *testing.T) {
 	require.Equal(t, time.Minute+5*time.Second, config.Grace)
 	require.Equal(t, 6, config.MaxRequests)
 	require.EqualValues(t, 7<<20, config.MaxRSS)
+	require.Equal(t, 9, config.Concurrency)
 	require.Equal(t, 65536, config.LaneBytes)
 }
