@@ -25,7 +25,7 @@ const module = "github.com/fnpod/fnpod"
 var arrows = map[string][]string{
 	"cmd/...":      {"..."},
 	"bench/...":    {"..."},
-	"platform/...": {"proxy", "proxy/http1", "queue", "metrics", "workers", "watchdog"},
+	"platform/...": {"proxy", "proxy/http1", "queue", "broker", "metrics", "workers", "watchdog"},
 
 	"proxy":            {"proxy/http1", "queue", "metrics"},
 	"proxy/http1":      {},

@@ -49,6 +49,16 @@ func (s Subscription) Check() error {
 	return nil
 }
 
+// Check returns what is wrong with the names.
+func (c *MQTTConfig) Check() error {
+	for name, text := range map[string]string{"clientID": c.ClientID, "username": c.User, "password": c.Password} {
+		if len(text) > 65535 || name != "password" && (!utf8.ValidString(text) || strings.ContainsRune(text, 0)) {
+			return fmt.Errorf("%s: must be text of at most 65535 bytes", name)
+		}
+	}
+	return nil
+}
+
 // MQTT are the subscriptions of one client. Messages of quality 1 and 2 are acknowledged when they have been handled, in
 // their order, and not read while there is no room for them; those of quality 0 are lost then, and told. Create it with
 // NewMQTT.

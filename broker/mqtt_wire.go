@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -124,7 +125,7 @@ func (p *mqttPacket) readPublish(r *bufio.Reader, flags byte, left, most int) er
 			return fmt.Errorf("%w: a message without a number", errMQTT)
 		}
 	}
-	if !utf8.ValidString(p.topic) {
+	if !utf8.ValidString(p.topic) || strings.ContainsRune(p.topic, 0) {
 		return fmt.Errorf("%w: a topic that is no text", errMQTT)
 	}
 	if left -= head; left > most {

@@ -67,6 +67,7 @@ func TestMQTTPackets(t *testing.T) {
 		{"number 0", "\x32\x05\x00\x01a\x00\x00", mqttPacket{}, errMQTT},
 		{"topic beyond the end", "\x30\x04\x00\x09ab", mqttPacket{}, errMQTT},
 		{"topic that is no text", "\x30\x03\x00\x01\xff", mqttPacket{}, errMQTT},
+		{"topic with a zero", "\x30\x03\x00\x01\x00", mqttPacket{}, errMQTT},
 		{"length of five bytes", "\x30\xff\xff\xff\xff\x01", mqttPacket{}, errMQTT},
 		{"large packet", "\x90\x80\x80\x08", mqttPacket{}, errMQTT},
 		{"type of clients", "\x10\x00", mqttPacket{}, errMQTT},

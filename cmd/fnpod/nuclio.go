@@ -131,6 +131,8 @@ func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 	c.doors(p, f, inv)
 	clocks := newNuclioClocks(f, log)
 	f.started = clocks.run
+	f.events = newNuclioEvents(f, p.settings.Proxy.DrainTimeout, log)
+	p.platform.serving = append(p.platform.serving, f.events.run)
 	var ports nuclioPorts
 	p.platform.collectors = func(*pod) (all []metrics.Collector) {
 		for _, st := range f.statistics {
@@ -140,7 +142,7 @@ func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 	}
 	p.platform.opened = func() error { return ports.open(ctx, p, s) }
 	p.platform.ending = clocks.stop
-	p.platform.keepers = append(p.platform.keepers, ports.run)
+	p.platform.keepers = append(p.platform.keepers, ports.run, f.events.end)
 	err = functionStarted(p.run(ctx), log)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitFailure {
 		exit.code = exitPanic

@@ -77,9 +77,13 @@ func (c *nuclioClocks) running() bool {
 	}
 }
 
-// send lets a worker run one event.
 func (c *nuclioClocks) send(src *nuclio.Source) {
-	a, st := c.function.allocators[src.Allocator], c.function.statistics[src.Name]
+	_ = c.function.send(src, nuclio.NewCall(src), c.log.With("trigger", src.Name)) // the log has it
+}
+
+// send lets a worker run one event, and logs what came of it if that was not good.
+func (f *nuclioFunction) send(src *nuclio.Source, call *nuclio.Call, log *slog.Logger) error {
+	a, st := f.allocators[src.Allocator], f.statistics[src.Name]
 	var w queue.Waiter
 	w.Reset()
 	st.Asked()
@@ -95,14 +99,14 @@ func (c *nuclioClocks) send(src *nuclio.Source) {
 	}
 	st.Granted(wait, err)
 	if err != nil {
-		c.log.Error("no worker for the event", "trigger", src.Name, "err", err)
-		return
+		log.Error("no worker for the event", "err", err)
+		return err
 	}
 	defer a.queue.Release(0)
-	call := nuclio.NewCall(src)
 	err = a.function.run(call)
 	st.Handled(call.Status, err)
 	if err != nil || call.Status >= 500 {
-		c.log.Error("event was not handled", "trigger", src.Name, "status", call.Status, "answer", string(call.Text), "err", err)
+		log.Error("event was not handled", "status", call.Status, "answer", string(call.Text), "err", err)
 	}
+	return err
 }

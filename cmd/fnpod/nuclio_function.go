@@ -32,7 +32,9 @@ type nuclioFunction struct {
 	statistics map[string]*nuclio.Statistics
 	first      proxy.Backend             // of the pod's own port; nil: there is none
 	started    func(ctx context.Context) // called when all workers are ready
+	up         chan struct{}             // closed at the same moment
 	kicked     chan struct{}             // closed when the events of the start have ended
+	events     *nuclioEvents             // of brokers
 }
 
 // nuclioAllocator are workers and those who wait for them.
@@ -55,7 +57,7 @@ type nuclioRunner interface {
 }
 
 func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*nuclioFunction, error) {
-	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}, kicked: make(chan struct{})}
+	f := &nuclioFunction{settings: s, allocators: map[string]*nuclioAllocator{}, statistics: map[string]*nuclio.Statistics{}, up: make(chan struct{}), kicked: make(chan struct{})}
 	for i := range s.Triggers {
 		src := &s.Triggers[i]
 		a := f.allocators[src.Allocator]
@@ -93,6 +95,7 @@ func (f *nuclioFunction) Run(ctx context.Context) error {
 				return nil
 			}
 		}
+		close(f.up)
 		f.started(gctx)
 		<-gctx.Done()
 		return nil
@@ -100,7 +103,8 @@ func (f *nuclioFunction) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Ready implements function: every worker of every trigger is ready, and the events of the start have ended.
+// Ready implements function: every worker of every trigger is ready, the events of the start have ended, and brokers have
+// taken their subscriptions, once.
 func (f *nuclioFunction) Ready() error {
 	for _, a := range f.allocators {
 		if err := a.function.Ready(); err != nil {
@@ -109,10 +113,13 @@ func (f *nuclioFunction) Ready() error {
 	}
 	select {
 	case <-f.kicked:
-		return nil
 	default:
 		return errStarting
 	}
+	if !f.events.ready() {
+		return errStarting
+	}
+	return nil
 }
 
 // Series implements function. The series of workers are those of the first allocator, if there is but one.

@@ -64,6 +64,7 @@ type platform struct {
 	collectors func(p *pod) []metrics.Collector
 	opened     func() error                      // called when both ports are open
 	ending     func()                            // called when the drain begins
+	serving    []func(ctx context.Context) error // run beside the doors until ctx ends, and drain like them
 	keepers    []func(ctx context.Context) error // run as long as the admin port
 	servers    []*server                         // ports for others than clients, served as long as the admin port
 }
@@ -163,6 +164,9 @@ func (p *pod) serve(ctx context.Context, listener net.Listener) error {
 	}
 	for _, d := range p.doors {
 		g.Go(func() error { return d.server.Run(gctx, d.listener) })
+	}
+	for _, serve := range p.platform.serving {
+		g.Go(func() error { return serve(gctx) })
 	}
 	return g.Wait()
 }

@@ -71,7 +71,11 @@ while True:
     size = struct.unpack('>i', exactly(4))[0]
     event = Packed(exactly(size)).value()
     path, body = event['path'], event['body']
-    if path == '/raw':
+    if event['trigger']['kind'] != 'http':
+        shown = dict(event, body=body.decode('latin-1'), **event['trigger'])
+        print('event-' + shown['kind'], json.dumps(shown), flush=True)
+        say(b'r', {'body_encoding': 'text'})
+    elif path == '/raw':
         events.sendall(body)
     elif path == '/event':
         event['body'] = body.decode('latin-1') if isinstance(body, bytes) else body

@@ -10,9 +10,10 @@ import (
 // Config is processor.yaml, as far as a pod reads it. Keys that are not here are ignored.
 type Config struct {
 	Metadata struct {
-		Name      string            `yaml:"name"`
-		Namespace string            `yaml:"namespace"`
-		Labels    map[string]string `yaml:"labels"`
+		Name        string            `yaml:"name"`
+		Namespace   string            `yaml:"namespace"`
+		Labels      map[string]string `yaml:"labels"`
+		Annotations map[string]string `yaml:"annotations"`
 	} `yaml:"metadata"`
 	Spec Spec `yaml:"spec"`
 
@@ -45,6 +46,8 @@ type Variable struct {
 type Trigger struct {
 	Kind               string     `yaml:"kind"`
 	URL                string     `yaml:"url"`
+	Username           string     `yaml:"username"`
+	Password           string     `yaml:"password"`
 	Workers            int        `yaml:"numWorkers"`
 	Availability       *int       `yaml:"workerAvailabilityTimeoutMilliseconds"`
 	Allocator          string     `yaml:"workerAllocatorName"`

@@ -5,12 +5,13 @@
 //	secret.go      values that the controller keeps elsewhere
 //	settings.go    what they mean, checked
 //	attributes.go  the loosely typed part of a trigger
+//	brokers.go     where messages come from
 //	cors.go        who may ask from which page
 //	routes.go      what is answered before a worker is asked for
 //	exchange.go    the answer of a worker as clients know it: types, canonical names, files
 //	status.go      how failures are answered
 //	statistics.go  what is counted of each trigger, and the series made of it
-//	event.go       requests that no client sent: cron and kickstart
+//	event.go       requests that no client sent: cron, kickstart, and messages of brokers
 //	schedule.go    when the clock is due
 //	batch.go       events that a worker gets as one
 //	shell.go       a process per event

@@ -1,10 +1,12 @@
 package nuclio
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
 
+	"github.com/fnpod/fnpod/broker"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
@@ -43,6 +45,8 @@ func (e *Event) read(a Attributes) error {
 type Call struct {
 	source  *Source
 	request http1.Request
+	body    []byte
+	event   *wireEvent // of a message; nil: the event is made of request
 
 	Status int    // of the answer; 0 if there is none
 	Text   []byte // the beginning of its body
@@ -51,7 +55,7 @@ type Call struct {
 // NewCall returns the event of a trigger.
 func NewCall(src *Source) *Call {
 	e := &src.Event
-	c := &Call{source: src}
+	c := &Call{source: src, body: []byte(e.Body)}
 	c.request.Method, c.request.Target, c.request.Minor = []byte(e.Method), []byte(e.Path), 1
 	c.request.Length = int64(len(e.Body))
 	for _, h := range e.Headers {
@@ -59,6 +63,44 @@ func NewCall(src *Source) *Call {
 		c.request.Fields = append(c.request.Fields, http1.Field{Name: name, Value: []byte(h[1]), Kind: http1.KindOf(name)})
 	}
 	return c
+}
+
+// messageScheme begins the scheme of messages. Our workers find what is known of one as JSON in messageField, which means
+// nothing in a request that has another scheme.
+const (
+	messageScheme = "message/"
+	messageField  = "Fnpod-Event"
+)
+
+// NewMessage returns the event of a message that came by a trigger.
+func NewMessage(src *Source, m *broker.Message) (*Call, error) {
+	c := &Call{source: src, body: m.Body}
+	e := &wireEvent{
+		ID: m.ID, Headers: map[string]any{}, Fields: map[string]string{}, Path: m.Topic, Size: len(m.Body), Timestamp: time.Now().Unix(), ShardID: -1,
+		Trigger: wireTrigger{src.Kind, src.Name},
+	}
+	if e.ID == "" {
+		e.ID = newID()
+	}
+	if src.Kind == KindMQTT {
+		e.Topic, e.URL = m.Topic, src.Address
+	}
+	for name, values := range m.Header {
+		all := make([]any, len(values))
+		for i, v := range values {
+			all[i] = v
+		}
+		e.Headers[name] = all
+	}
+	facts, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	e.Body, c.event = m.Body, e
+	c.request.Minor, c.request.Length = 1, int64(len(m.Body))
+	name := []byte(messageField)
+	c.request.Fields = []http1.Field{{Name: name, Value: []byte(asciiJSON(facts)), Kind: http1.KindOf(name)}}
+	return c, nil
 }
 
 // The methods of workers.Exchange.
@@ -73,13 +115,18 @@ func (c *Call) ID() string { return c.source.Name }
 func (c *Call) Peer() string { return "" }
 
 // Scheme implements workers.Exchange.
-func (c *Call) Scheme() string { return c.source.scheme }
+func (c *Call) Scheme() string {
+	if c.event != nil {
+		return messageScheme + c.source.Name
+	}
+	return c.source.scheme
+}
 
 // Remaining implements workers.Exchange.
 func (c *Call) Remaining() time.Duration { return 0 }
 
 // Body implements workers.Exchange.
-func (c *Call) Body() ([]byte, bool) { return []byte(c.source.Event.Body), true }
+func (c *Call) Body() ([]byte, bool) { return c.body, true }
 
 // ReadBody implements workers.Exchange.
 func (c *Call) ReadBody([]byte) (int, error) { return 0, io.EOF }

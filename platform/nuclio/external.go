@@ -287,8 +287,10 @@ func (p *External) Do(x workers.Exchange) error {
 	if err != nil {
 		return err
 	}
-	e, err := newWireEvent(x.Request(), x.Scheme(), body, time.Now())
-	if err != nil {
+	var e *wireEvent
+	if c, ok := x.(*Call); ok && c.event != nil {
+		e = c.event
+	} else if e, err = newWireEvent(x.Request(), x.Scheme(), body, time.Now()); err != nil {
 		return respond(x, "Failed to wrap structured cloud event")
 	}
 	frame, err := e.frame(p.command.Lines)

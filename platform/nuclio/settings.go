@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fnpod/fnpod/broker"
 )
 
 // Defaults of the original.
@@ -47,13 +49,16 @@ type Source struct {
 	Wait       time.Duration // longest wait for a worker; 0: none
 	Shared     bool          // the allocator has a name
 
-	Address   string // of http: where it listens
+	Address   string // of http: where it listens; of a broker: its URL, without a password
 	HeadBytes int    // of http
 	MaxBody   int64  // of http
 	CORS      *CORS  // of http; nil: off
 
 	Schedule Schedule // of cron
 	Event    Event    // of cron and kickstart
+
+	NATS *broker.NATSConfig // of nats
+	MQTT *broker.MQTTConfig // of mqtt
 
 	batch     int // most events that a worker gets at once; 0: one by one
 	batchTime time.Duration
@@ -67,11 +72,14 @@ const (
 	KindHTTP      = "http"
 	KindCron      = "cron"
 	KindKickstart = "kickstart"
+	KindNATS      = "nats"
+	KindMQTT      = "mqtt"
 )
 
-var elsewhere = []string{
-	"kafka-cluster", "kafka", "rabbit-mq", "rabbitMq", "nats", "mqtt", "iotCoreMqtt", "kinesis", "eventhub", "pubsub", "v3ioStream", "v3ioItemPoller",
-}
+var (
+	here      = []string{KindHTTP, KindCron, KindKickstart, KindNATS, KindMQTT}
+	elsewhere = []string{"kafka-cluster", "kafka", "rabbit-mq", "rabbitMq", "iotCoreMqtt", "kinesis", "eventhub", "pubsub", "v3ioStream", "v3ioItemPoller"}
+)
 
 // Runtimes are the names that the original knows, sorted.
 func Runtimes() []string {
@@ -202,10 +210,14 @@ func (s *Settings) source(name string, t Trigger) (Source, error) {
 		return src, src.cron(t)
 	case t.Kind == KindKickstart:
 		return src, src.Event.read(t.Attributes)
+	case t.Kind == KindNATS:
+		return src, s.nats(&src, t)
+	case t.Kind == KindMQTT:
+		return src, s.mqtt(&src, t)
 	case slices.Contains(elsewhere, t.Kind):
-		return src, fmt.Errorf("kind %q: is not there: brokers speak to an http trigger through a connector such as KEDA's or Knative's", t.Kind)
+		return src, fmt.Errorf("kind %q: is not there: there are %s; other brokers speak to an http trigger through a connector such as KEDA's or Knative's", t.Kind, strings.Join(here, ", "))
 	default:
-		return src, fmt.Errorf("kind %q: is not registered: there are http, cron, kickstart", t.Kind)
+		return src, fmt.Errorf("kind %q: is not registered: there are %s", t.Kind, strings.Join(here, ", "))
 	}
 }
 

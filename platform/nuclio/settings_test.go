@@ -51,6 +51,8 @@ spec:
 func FuzzSettings(f *testing.F) {
 	f.Add([]byte("spec: {runtime: python, triggers: {a: {kind: http, attributes: {cors: {enabled: true, allowOrigins: [x]}}}}}"), []byte("logger: {functions: [{level: x}]}"))
 	f.Add([]byte("spec: {runtime: shell, triggers: {a: {kind: cron, attributes: {schedule: \"* * * * *\", event: {headers: {a: 5}}}}}}"), []byte("metrics: {sinks: {a: {kind: prometheusPull}}, functions: [a]}"))
+	f.Add([]byte("spec: {runtime: python, triggers: {a: {kind: nats, url: \"nats://u:p@h\", attributes: {topic: a, queueName: \"{{.Name}}\"}}}}"), []byte(""))
+	f.Add([]byte("spec: {runtime: python, triggers: {a: {kind: mqtt, url: \"h:1\", attributes: {subscriptions: [{topic: a/#, qos: 1}], cleanSession: false, clientID: x}}}}"), []byte(""))
 	f.Fuzz(func(_ *testing.T, config, platform []byte) {
 		c, err := nuclio.ParseConfig(config)
 		if err != nil {

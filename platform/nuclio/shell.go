@@ -117,29 +117,43 @@ func (sh *Shell) addFields(x watchdog.Exchange) error {
 
 // variables adds those of an event.
 func (sh *Shell) variables(v *watchdog.Variables, x watchdog.Exchange) {
-	r := x.Request()
-	kind, _, _ := strings.Cut(x.Scheme(), "/")
-	class := "async"
-	if kind == KindHTTP {
-		class = "sync"
+	if c, ok := x.(*Call); ok && c.event != nil {
+		c.event.variables(v)
+		return
 	}
+	r := x.Request()
 	path, _, _ := strings.Cut(string(r.Target), "?")
 	var uri fasthttp.URI
 	uri.SetPath(path)
 	contentType, _ := http1.FindName(r.Fields, "Content-Type")
-	v.SetText("NUCLIO_EVENT_ID", newID())
+	e := wireEvent{ID: newID(), ContentType: string(contentType), Path: string(uri.Path()), Method: string(r.Method), Timestamp: time.Now().Unix(), ShardID: -1}
+	e.Trigger.Kind, _, _ = strings.Cut(x.Scheme(), "/")
+	e.variables(v)
+}
+
+// variables are what a process is told of its event.
+func (e *wireEvent) variables(v *watchdog.Variables) {
+	class := "async"
+	if e.Trigger.Kind == KindHTTP {
+		class = "sync"
+	}
+	for _, pair := range [][2]string{
+		{"ID", e.ID},
+		{"CONTENT_TYPE", e.ContentType},
+		{"TIMESTAMP", time.Unix(e.Timestamp, 0).UTC().Format(time.RFC3339)},
+		{"PATH", e.Path},
+		{"URL", e.URL},
+		{"METHOD", e.Method},
+		{"SHARD_ID", strconv.Itoa(e.ShardID)},
+		{"NUM_SHARDS", strconv.Itoa(e.NumShards)},
+		{"TYPE", e.Type},
+		{"TYPE_VERSION", e.TypeVersion},
+		{"VERSION", e.Version},
+	} {
+		v.SetText("NUCLIO_EVENT_"+pair[0], pair[1])
+	}
 	v.SetText("NUCLIO_TRIGGER_CLASS", class)
-	v.SetText("NUCLIO_TRIGGER_KIND", kind)
-	v.Set("NUCLIO_EVENT_CONTENT_TYPE", contentType)
-	v.SetText("NUCLIO_EVENT_TIMESTAMP", time.Now().UTC().Format(time.RFC3339))
-	v.Set("NUCLIO_EVENT_PATH", uri.Path())
-	v.SetText("NUCLIO_EVENT_URL", "")
-	v.Set("NUCLIO_EVENT_METHOD", r.Method)
-	v.SetText("NUCLIO_EVENT_SHARD_ID", "-1")
-	v.SetText("NUCLIO_EVENT_NUM_SHARDS", "0")
-	v.SetText("NUCLIO_EVENT_TYPE", "")
-	v.SetText("NUCLIO_EVENT_TYPE_VERSION", "")
-	v.SetText("NUCLIO_EVENT_VERSION", "")
+	v.SetText("NUCLIO_TRIGGER_KIND", e.Trigger.Kind)
 }
 
 // newID returns a random UUID (RFC 9562, version 4).

@@ -96,6 +96,9 @@ func (s *Statistics) Granted(wait time.Duration, err error) {
 	}
 }
 
+// Lost counts an event that never asked for a worker, because too many wait.
+func (s *Statistics) Lost() { s.handled(false) }
+
 // Handled counts an event that has ended. An answer with a status of 500 or more is a failure.
 func (s *Statistics) Handled(status int, err error) { s.handled(err == nil && status < 500) }
 

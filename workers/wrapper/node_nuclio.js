@@ -130,6 +130,10 @@ function withLines(answer, lines, context) {
 // eventOf makes the event of a request.
 function eventOf(req) {
   const [kind, name] = req.scheme.includes('/') ? req.scheme.split('/') : ['http', 'http'];
+  if (kind === 'message') { // of a broker: what is known of it comes as JSON in a field, its body as it is
+    const facts = JSON.parse(req.headers['fnpod-event']);
+    return { ...facts, body: req.body, timestamp: new Date(facts.timestamp * 1000) };
+  }
   const all = req.headersAll, headers = {};
   for (const key of Object.keys(all)) {
     const canonical = key.split('-').map((part) => part.charAt(0).toUpperCase() + part.slice(1)).join('-');

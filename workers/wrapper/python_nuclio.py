@@ -16,6 +16,7 @@ RECORDS = None        # lines of the event in progress, if its client asked for 
 LEAST = 0             # their least level
 NUMBER = 0            # of the event in progress
 TRIGGER = ''          # its name
+MESSAGES = False      # some events are messages of a broker
 
 
 load_file = load  # as it is without this part
@@ -23,8 +24,9 @@ load_file = load  # as it is without this part
 
 def load(file):
     """Imports the handler's module by its name; the function's folder comes first in the search path."""
-    global DECODE, PROCESSOR
+    global DECODE, PROCESSOR, MESSAGES
     PROCESSOR, DECODE = 'NUCLIO_HOME' in SETTINGS, SETTINGS.get('NUCLIO_DECODE', 'true') == 'true'
+    MESSAGES = SETTINGS.get('NUCLIO_TRIGGER_KIND', 'http') not in ('http', 'cron', 'kickstart')  # empty where triggers share their workers
     sys.meta_path.append(Finder)
     if not PROCESSOR:
         return load_file(file)
@@ -94,7 +96,7 @@ def contract(module, handle):
     def run(req):
         batch = b'\0batch/' in req._raw and req.scheme.startswith('batch/')
         try:
-            event = batch_of(req.body) if batch else RequestEvent(req)
+            event = batch_of(req.body) if batch else message_of(req) if MESSAGES and req.scheme.startswith('message/') else RequestEvent(req)
         except CloudEventError:
             if not PROCESSOR:
                 raise
@@ -368,6 +370,30 @@ def batch_of(body):
         if isinstance(event['body'], str):
             event['body'] = b64decode(event['body'])
     return [Event.deserialize(event) for event in events]
+
+
+def message_of(req):
+    """The event of a message: what is known of it comes as JSON in a field, its body as it is."""
+    from json import loads
+    facts = loads(req.headers['fnpod-event'])
+    facts['body'] = req.body
+    event = Event.deserialize(facts)
+    if not DECODE:
+        for name, value in event.__dict__.items():
+            event.__dict__[name] = undecoded(value)
+        event.trigger = TriggerInfo(undecoded(event.trigger.kind), undecoded(event.trigger.name))
+    return event
+
+
+def undecoded(value):
+    """A value with bytes in the place of text."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict):
+        return {undecoded(key): undecoded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [undecoded(item) for item in value]
+    return value
 
 
 class CloudEventError(ValueError):

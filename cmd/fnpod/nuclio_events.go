@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fnpod/fnpod/broker"
+	"github.com/fnpod/fnpod/platform/nuclio"
+	"github.com/fnpod/fnpod/queue"
+	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers"
+)
+
+// eventSource receives messages for a trigger. One more broker is one more implementation, and a line in newEventSource.
+type eventSource interface {
+	// Run puts messages into the inbox until ctx ends. Then it lets no more come, closes the inbox, and stays connected as
+	// long as it has to acknowledge some. An error means that it will never work.
+	Run(ctx context.Context, in *broker.Inbox) error
+	// Up returns a channel that is closed when messages come, for the first time.
+	Up() <-chan struct{}
+}
+
+// newEventSource returns what receives the messages of a trigger; nil if it is none of a broker.
+//
+//nolint:ireturn // there are two
+func newEventSource(src *nuclio.Source, log *slog.Logger) eventSource {
+	switch {
+	case src.NATS != nil:
+		c := *src.NATS
+		c.Log = log
+		return broker.NewNATS(c)
+	case src.MQTT != nil:
+		c := *src.MQTT
+		c.Log = log
+		return broker.NewMQTT(c)
+	default:
+		return nil
+	}
+}
+
+// How many messages of a trigger may wait for workers.
+const (
+	mostMessages     = 1024
+	mostMessageBytes = 64 << 20
+)
+
+// mostTries is how often a message is tried whose worker dies.
+const mostTries = 3
+
+// nuclioEvents lets workers handle the messages of brokers: as many at once as there are workers.
+type nuclioEvents struct {
+	function *nuclioFunction
+	limit    time.Duration // of the drain
+	triggers []*nuclioMessages
+	all      sync.WaitGroup // what works on messages
+	over     chan struct{}  // closed when no more tries are made
+	once     sync.Once      // around that
+}
+
+// nuclioMessages are those of one trigger.
+type nuclioMessages struct {
+	source *nuclio.Source
+	from   eventSource
+	inbox  *broker.Inbox
+	log    *slog.Logger
+	lost   atomic.Int64
+}
+
+func newNuclioEvents(f *nuclioFunction, limit time.Duration, log *slog.Logger) *nuclioEvents {
+	e := &nuclioEvents{function: f, limit: limit, over: make(chan struct{})}
+	for i := range f.settings.Triggers {
+		m := &nuclioMessages{source: &f.settings.Triggers[i]}
+		m.log = log.With("trigger", m.source.Name)
+		if m.from = newEventSource(m.source, m.log); m.from == nil {
+			continue
+		}
+		m.inbox = broker.NewInbox(mostMessages, mostMessageBytes, func(reason error) {
+			f.statistics[m.source.Name].Lost()
+			if n := m.lost.Add(1); n&(n-1) == 0 { // 1, 2, 4 and so on: a flood is no flood of lines
+				m.log.Error("messages are lost", "count", n, "err", reason)
+			}
+		})
+		e.triggers = append(e.triggers, m)
+	}
+	return e
+}
+
+// ready tells that all brokers have taken their subscriptions.
+func (e *nuclioEvents) ready() bool {
+	for _, m := range e.triggers {
+		select {
+		case <-m.from.Up():
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// run receives messages, from when the workers are ready until ctx ends, and returns when those that came have been handled,
+// or the time for that is over. An error names the trigger that will never work.
+func (e *nuclioEvents) run(ctx context.Context) error {
+	select {
+	case <-e.function.up:
+	case <-ctx.Done():
+		return nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, m := range e.triggers {
+		var working sync.WaitGroup
+		for range m.source.Workers {
+			e.all.Add(1)
+			working.Go(func() {
+				defer e.all.Done()
+				e.work(m)
+			})
+		}
+		failed := make(chan error, 1)
+		e.all.Go(func() { failed <- m.from.Run(gctx, m.inbox) })
+		done := make(chan struct{})
+		e.all.Go(func() {
+			working.Wait()
+			close(done)
+		})
+		g.Go(func() error { return e.watch(gctx, m, failed, done) })
+	}
+	return g.Wait()
+}
+
+// watch waits for the end of a trigger, and bounds its drain.
+func (e *nuclioEvents) watch(ctx context.Context, m *nuclioMessages, failed <-chan error, done <-chan struct{}) error {
+	select {
+	case err := <-failed:
+		if err != nil {
+			m.inbox.Abandon()
+			return fmt.Errorf("trigger %s: %w", m.source.Name, err)
+		}
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	t := time.NewTimer(e.limit)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		n := m.inbox.Abandon()
+		e.once.Do(func() { close(e.over) })
+		m.log.Warn("messages are left: the drain took too long", "waiting", n, "limit", e.limit.String())
+		return nil
+	}
+}
+
+// end returns when nothing works on messages any more. The function has ended, or is about to.
+func (e *nuclioEvents) end(ctx context.Context) error {
+	<-ctx.Done()
+	e.once.Do(func() { close(e.over) })
+	e.all.Wait()
+	return nil
+}
+
+// work handles messages until no more come.
+func (e *nuclioEvents) work(m *nuclioMessages) {
+	for {
+		message, ok := m.inbox.Take()
+		if !ok {
+			return
+		}
+		message.Done(e.handle(m, message))
+	}
+}
+
+// Pauses before a message is tried again.
+const (
+	firstTryPause, longestTryPause = 100 * time.Millisecond, 10 * time.Second
+)
+
+// handle lets a worker handle a message, and reports whether that is done. What the broker keeps is tried until it has been
+// answered, or has cost several workers their lives; what it does not keep is tried once.
+func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
+	deaths := 0
+	for pause := firstTryPause; ; pause = min(2*pause, longestTryPause) {
+		err := e.try(m, message)
+		switch {
+		case errors.Is(err, workers.ErrClosed) || errors.Is(err, watchdog.ErrForkClosed) || errors.Is(err, queue.ErrClosed):
+			return false
+		case !message.Kept || err == nil:
+			return true
+		case errors.Is(err, queue.ErrTimeout) || errors.Is(err, queue.ErrFull) || errors.Is(err, workers.ErrNotReady):
+		case errors.Is(err, workers.ErrDied) || errors.Is(err, workers.ErrMemory) || errors.Is(err, workers.ErrProtocol):
+			if deaths++; deaths == mostTries {
+				m.log.Error("message is given up", "topic", message.Topic, "id", message.ID, "tries", deaths)
+				return true
+			}
+		default: // a time-out, or an answer that is none: another try would not change it
+			return true
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-e.over:
+			t.Stop()
+			return false
+		}
+	}
+}
+
+func (e *nuclioEvents) try(m *nuclioMessages, message *broker.Message) error {
+	call, err := nuclio.NewMessage(m.source, message)
+	if err != nil {
+		m.log.Error("message cannot be an event", "topic", message.Topic, "err", err)
+		return err
+	}
+	return e.function.send(m.source, call, m.log)
+}
