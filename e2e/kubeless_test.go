@@ -23,7 +23,7 @@ def hello(event, context):
 	r, body = p.do("POST", "/", []byte("raise"))
 	require.Equal(t, 500, r.StatusCode)
 	require.NotContains(t, body, "secret")
-	r, _ = p.do("PUT", "/", nil)
+	r, _ = p.do("OPTIONS", "/", nil)
 	require.Equal(t, 405, r.StatusCode)
 }
 

@@ -145,6 +145,14 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, string(format), text.Bytes())
 }
 
+// Text renders all series in the text format of Prometheus, and returns its type.
+func (s *Set) Text() (text []byte, kind string, err error) {
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	var b bytes.Buffer
+	err = s.write(&b, format)
+	return b.Bytes(), string(format), err
+}
+
 // write renders all series.
 func (s *Set) write(w io.Writer, format expfmt.Format) error {
 	families, err := s.Gather()

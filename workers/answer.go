@@ -99,12 +99,16 @@ type fieldAdder interface {
 	AddField(name, value []byte) error
 }
 
-// addFields hands the pairs of a RESPONSE to the Exchange.
+// addFields hands the pairs of a RESPONSE to the Exchange. An empty content-type is how a wrapper says that there is none.
 func addFields(x fieldAdder, meta []byte) error {
 	for len(meta) > 0 {
 		name, value, rest, ok := cutPair(meta)
 		if !ok {
 			return fmt.Errorf("%w: header %q has no value", ErrBadAnswer, name)
+		}
+		if len(value) == 0 && string(name) == "content-type" {
+			meta = rest
+			continue
 		}
 		if err := x.AddField(name, value); err != nil {
 			return fmt.Errorf("%w: header %q: %w", ErrBadAnswer, name, err)

@@ -66,18 +66,24 @@ func (c *checkCmd) Run(_ context.Context, inv *invocation) error {
 	return err
 }
 
-// printSettings shows a bad value as it was given.
-func printSettings(w io.Writer, p *parser, ctx *kong.Context) error {
-	bad := map[string]problem{}
-	for _, b := range p.problems {
-		bad[b.Name] = b
-	}
+// printSettings shows a bad value as it was given. Those of a platform come first; the parser may be nil.
+func printSettings(w io.Writer, p *parser, ctx *kong.Context, platform ...setting) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tORIGIN")
-	for _, s := range p.settings(ctx) {
-		if b, ok := bad[s.Name]; ok {
-			s.Value, s.Origin = b.Value, b.Origin+", cannot be used"
+	all := platform
+	if p != nil && ctx != nil && ctx.Selected() != nil {
+		bad := map[string]problem{}
+		for _, b := range p.problems {
+			bad[b.Name] = b
 		}
+		for _, s := range p.settings(ctx) {
+			if b, ok := bad[s.Name]; ok {
+				s.Value, s.Origin = b.Value, b.Origin+", cannot be used"
+			}
+			all = append(all, s)
+		}
+	}
+	for _, s := range all {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", s.Name, cmp.Or(s.Value, s.Meaning), s.Origin)
 	}
 	return table.Flush()

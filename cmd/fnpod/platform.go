@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fnpod/fnpod/platform/knative"
+	"github.com/fnpod/fnpod/platform/kubeless"
 	"github.com/fnpod/fnpod/platform/openfaas"
 )
 
@@ -16,14 +17,16 @@ const (
 	platformOpenFaaSClassic = "openfaas-classic"
 	platformNuclio          = "nuclio"
 	platformKnative         = "knative"
+	platformKubeless        = "kubeless"
 )
 
-var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic, platformNuclio, platformKnative}
+var platforms = []string{platformNative, platformOpenFaaS, platformOpenFaaSClassic, platformNuclio, platformKnative, platformKubeless}
 
 // asPlatform returns what runs when the platform decides, and not a command of ours: the variable FNPOD_PLATFORM, else
-// the name we were called by, else, without any arguments, the environment.
+// the name we were called by, else, without any arguments, the environment. `fnpod check` asks what a function of Kubeless would
+// get.
 func (inv *invocation) asPlatform(args []string) (runner, error) {
-	name, err := inv.platformOf(len(args) == 0)
+	name, err := inv.platformOf(args)
 	if err != nil || name == platformNative {
 		return nil, err
 	}
@@ -32,11 +35,14 @@ func (inv *invocation) asPlatform(args []string) (runner, error) {
 		return newNuclio(inv, args)
 	case platformKnative:
 		return newKnative(inv, args)
+	case platformKubeless:
+		return newKubeless(inv, args)
 	}
 	return newOpenFaaS(inv, args, name == platformOpenFaaSClassic)
 }
 
-func (inv *invocation) platformOf(bare bool) (string, error) {
+func (inv *invocation) platformOf(args []string) (string, error) {
+	bare := len(args) == 0
 	if name, ok := inv.env.lookup("FNPOD_PLATFORM"); ok {
 		if !slices.Contains(platforms, name) {
 			return "", &usageError{lines: []string{fmt.Sprintf("FNPOD_PLATFORM %q: must be %s", name, strings.Join(platforms, ", "))}}
@@ -51,10 +57,13 @@ func (inv *invocation) platformOf(bare bool) (string, error) {
 	case "queue", "queue-proxy":
 		return platformKnative, nil
 	}
+	if bare && knative.Named(inv.env.raw) {
+		return platformKnative, nil
+	}
+	if (bare || slices.Equal(args, []string{"check"})) && kubeless.Named(inv.env.raw) {
+		return platformKubeless, nil
+	}
 	if bare {
-		if knative.Named(inv.env.raw) {
-			return platformKnative, nil
-		}
 		for _, name := range []string{"fprocess", "function_process", "mode", "upstream_url", "http_upstream_url"} {
 			if _, ok := inv.env.lookup(name); ok {
 				return inv.whichOpenFaaS(), nil

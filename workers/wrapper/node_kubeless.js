@@ -110,6 +110,7 @@ class Answer {
     if (data !== undefined && data !== null && typeof data !== 'function') this.write(data, encoding);
     this.begun = this.ended = true;
     const body = Buffer.concat(this.#parts);
+    this.#fields['content-type'] ??= ''; // none: Express leaves it out, and so do clients find it
     this.#resolve({ status: this.statusCode, headers: this.#fields, body: body.length ? body : undefined });
     return this;
   }
@@ -131,7 +132,6 @@ class Answer {
   // finish answers with what the function returned.
   finish(value) {
     if (typeof value === 'object') return this.json(value);
-    if (value !== undefined) this.#fields['content-type'] ??= 'text/plain; charset=utf-8';
     return this.end(typeof value === 'string' || value === undefined ? value : JSON.stringify(value));
   }
 }

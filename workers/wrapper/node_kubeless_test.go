@@ -19,17 +19,17 @@ func TestKubelessN12NodeReturns(t *testing.T) {
 		contentType string
 		answer      string
 	}{
-		{"N12 string", `return 'grüß'`, 200, textType, "grüß"},
+		{"N12 string", `return 'grüß'`, 200, "", "grüß"},
 		{"N13 object", `return {a: [1]}`, 200, jsonUTF8, `{"a":[1]}`},
 		{"N13 array", `return [1]`, 200, jsonUTF8, `[1]`},
 		{"N13 null", `return null`, 200, jsonUTF8, `null`},
 		{"N13 Buffer", `return Buffer.from('a')`, 200, jsonUTF8, `{"type":"Buffer","data":[97]}`},
 		{"N14 undefined", ``, 200, "", ""},
-		{"N15 number", `return 5`, 200, textType, "5"},
-		{"N15 boolean", `return false`, 200, textType, "false"},
+		{"N15 number", `return 5`, 200, "", "5"},
+		{"N15 boolean", `return false`, 200, "", "false"},
 		{"N16 promise", `return Promise.resolve({a: 1})`, 200, jsonUTF8, `{"a":1}`},
 		{"N17 ended", `res.status(201).set('Content-Type', 'text/css').end('made')`, 201, "text/css", "made"},
-		{"N17 written later", `res.write('a'); setTimeout(() => res.end('b'), 5)`, 200, binaryType, "ab"},
+		{"N17 written later", `res.write('a'); setTimeout(() => res.end('b'), 5)`, 200, "", "ab"},
 		{"N17 sent, and a value besides", `res.status(202).send('sent'); return 'not this'`, 202, htmlType, "sent"},
 		{"N17 json", `res.json({a: 1})`, 200, jsonUTF8, `{"a":1}`},
 		{"N18 throw", `throw new Error('the reason')`, 0, "", ""},
