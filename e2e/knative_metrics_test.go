@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,36 @@ func TestKnative135NamesOfOlderControllers(t *testing.T) {
 	wrong.begin()
 	require.Equal(t, 1, wrong.exit())
 	require.Contains(t, wrong.log.String(), `FNPOD_KNATIVE_METRICS "all": must be one of ["today" "older" "both"]`)
+}
+
+// Clients name what they like, and the series stay few and readable (13.2, D6).
+func TestKnative132LabelsDoNotFollowClients(t *testing.T) {
+	t.Parallel()
+	otherwise(t, "D6: labels follow clients")
+	p, series := measuredPod(t, userContainer(t, told))
+	long, noText := strings.Repeat("x", 10_000), "\xff\xfe"
+	for i := range 50 {
+		n := strconv.Itoa(i)
+		p.ask("M"+n, "/"+n, "", "Host: "+n+".example.com", "Knative-Serving-Tag: "+n, "User-Agent: "+n, "K-Original-Host: h"+n, "X-Forwarded-Proto: "+n)
+		p.ask("GET", "/", "", "Knative-Serving-Tag: "+long+n)
+		p.ask("GET", "/", "", "Knative-Serving-Tag: "+noText+n, "Knative-Serving-Default-Route: "+noText)
+	}
+	const name = "http_server_request_duration_seconds_count"
+	require.Eventually(t, func() bool {
+		total := 0
+		for line := range strings.Lines(series(name)) {
+			n, err := strconv.Atoi(strings.TrimSpace(line[strings.LastIndexByte(line, ' '):]))
+			require.NoError(t, err)
+			total += n
+		}
+		return total == 150
+	}, 10*time.Second, 10*time.Millisecond, "all are counted")
+	all := series("")
+	require.LessOrEqual(t, strings.Count(all, name), 30)
+	for _, text := range []string{long, noText, "example.com", "M1", "h1"} {
+		require.NotContains(t, all, `"`+text)
+	}
+	require.NotContains(t, p.log.String(), "panic")
 }
 
 // older takes out what controllers up to 1.18 do not say.

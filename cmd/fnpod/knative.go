@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -45,11 +46,28 @@ func newKnative(inv *invocation, args []string) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := inv.knativeOwn(s); err != nil {
+		return nil, err
+	}
 	p, err := inv.variables(proxyCmd{Protocol: proxy.ProtocolSame, Front: *knativeFront(s)})
 	if err != nil {
 		return nil, err
 	}
 	return &knativeCmd{settings: s, proxy: p}, nil
+}
+
+// knativeOwn reads what the controller does not say.
+func (inv *invocation) knativeOwn(s *knative.Settings) (err error) {
+	const upstream = "FNPOD_KNATIVE_UPSTREAM"
+	if text, ok := inv.env.lookup(upstream); ok {
+		socket, isUnix := strings.CutPrefix(text, "unix:")
+		if socket = strings.TrimPrefix(socket, "//"); !isUnix || len(socket) < 2 || socket[0] != '/' && socket[0] != '@' {
+			return fmt.Errorf("%s %q: must be unix:/PATH or unix:@NAME", upstream, text)
+		}
+		s.Socket = socket
+	}
+	s.ErrorField, err = inv.flag("FNPOD_KNATIVE_ERROR_FIELD")
+	return err
 }
 
 // knativeFront are our settings, as far as the controller's say something about them.
@@ -78,9 +96,9 @@ func (c *knativeCmd) Run(ctx context.Context, inv *invocation) error {
 	log := c.logger(inv)
 	tuneProcessors(log)
 	f := &knativeFunction{prober: knative.NewProber(s, log), HTTPBackend: &proxy.HTTPBackend{
-		Network: "tcp", Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.UserPort)), MaxIdle: s.Concurrency,
-		ConnectTimeout: 20 * time.Second, Starting: func() bool { return false }, Protocol: c.proxy.Protocol,
+		MaxIdle: s.Concurrency, ConnectTimeout: 20 * time.Second, Starting: func() bool { return false }, Protocol: c.proxy.Protocol,
 	}}
+	f.Network, f.Address = s.Function()
 	if f.MaxIdle == 0 {
 		f.MaxIdle = maxIdle
 	}

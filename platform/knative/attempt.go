@@ -39,6 +39,23 @@ func (p *Probe) attempt(detect bool) func(ctx context.Context) error {
 	}
 }
 
+// reach leads a probe of the function's port to the function, wherever that listens.
+func (p *Probe) reach(s *Settings) {
+	for _, t := range []*target{p.TCP, p.HTTP, p.GRPC} {
+		if t != nil && int(t.Port) == s.UserPort {
+			t.socket = s.Socket
+		}
+	}
+}
+
+func (t *target) dial(ctx context.Context) (net.Conn, error) {
+	network, address := "tcp", t.address()
+	if t.socket != "" {
+		network, address = "unix", t.socket
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
 func (t *target) address() string {
 	return net.JoinHostPort(cmp.Or(t.Host, "127.0.0.1"), strconv.Itoa(int(t.Port)))
 }
@@ -46,8 +63,7 @@ func (t *target) address() string {
 func (t *target) secure() bool { return strings.EqualFold(t.Scheme, "https") }
 
 func (t *target) tryTCP(ctx context.Context) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", t.address())
+	c, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,7 +104,7 @@ func (t *target) tryHTTP(ctx context.Context, http2 bool) error {
 		}
 		r.Header.Set(h.Name, h.Value)
 	}
-	a, err := ask(r, http2)
+	a, err := t.ask(r, http2)
 	if err != nil {
 		return err
 	}
@@ -115,7 +131,7 @@ func (t *target) tryGRPC(ctx context.Context) error {
 		return err
 	}
 	r.Header = http.Header{"User-Agent": {probeAgent}, "Content-Type": {"application/grpc"}, "Te": {"trailers"}}
-	a, err := ask(r, true)
+	a, err := t.ask(r, true)
 	if err != nil {
 		return err
 	}
@@ -137,12 +153,13 @@ type probed struct {
 }
 
 // ask runs a request on a connection of its own.
-func ask(r *http.Request, http2 bool) (probed, error) {
+func (t *target) ask(r *http.Request, http2 bool) (probed, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)
 	protocols.SetUnencryptedHTTP2(http2)
 	transport := &http.Transport{
 		Protocols: protocols, DisableCompression: true, DisableKeepAlives: !http2,
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as kubelet does
 	}
 	defer transport.CloseIdleConnections()

@@ -26,6 +26,8 @@ type target struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
 	} `json:"httpHeaders"`
+
+	socket string // unix socket instead of Host and Port
 }
 
 // port is a number that may be written as text.

@@ -51,6 +51,7 @@ func NewProber(s *Settings, log *slog.Logger) *Prober {
 	p := &Prober{Log: log}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	for _, probe := range s.Probes {
+		probe.reach(s)
 		p.checks = append(p.checks, &check{probe: probe, try: probe.attempt(s.DetectHTTP2)})
 	}
 	return p

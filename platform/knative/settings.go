@@ -3,6 +3,7 @@ package knative
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,18 @@ type Settings struct {
 
 	Observability Observability
 	TLS           TLS
+
+	// What the controller does not say, and fnpod's own variables may:
+	Socket     string // unix socket on which the function listens instead of UserPort; "@name" is an abstract one
+	ErrorField bool   // answers that are not the function's say so, and why, by the field Fnpod-Error
+}
+
+// Function is where the function listens, as package net has it.
+func (s *Settings) Function() (network, address string) {
+	if s.Socket != "" {
+		return "unix", s.Socket
+	}
+	return "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.UserPort))
 }
 
 // TLS is what the environment says about it, read only where there is a certificate.

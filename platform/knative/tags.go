@@ -4,6 +4,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Routes that have no name, or none of their own.
@@ -11,9 +12,12 @@ const (
 	tagDisabled  = iota // the feature is off
 	tagDefault          // the route without a name
 	tagUndefined        // no name that any route has
-	tagOther            // a name that came when there were too many
+	tagOther            // a name that no route can have, or that came when there were too many
 	tagFirst            // a name
 )
+
+// longestTag is how long the name of a route may be: it is part of a host.
+const longestTag = 63
 
 // mostTags is how many numbers fit into the bits of a mark.
 const mostTags = 1 << (8 - tagShift)
@@ -46,6 +50,8 @@ func (t *Tags) number(tag, untagged []byte) uint8 {
 		return tagDefault
 	case string(untagged) == "true":
 		return tagUndefined
+	case len(tag) > longestTag:
+		return tagOther
 	}
 	if known := t.known.Load(); known != nil {
 		if n, ok := known.numbers[string(tag)]; ok {
@@ -60,6 +66,9 @@ func (t *Tags) number(tag, untagged []byte) uint8 {
 
 // add gives a name a number.
 func (t *Tags) add(tag string) uint8 {
+	if !utf8.ValidString(tag) { // a series can have no such name
+		return tagOther
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	next := &tagNames{numbers: map[string]uint8{}}

@@ -2,6 +2,7 @@ package knative_test
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -50,4 +51,14 @@ func TestTagsAreBounded(t *testing.T) {
 	}
 	require.Equal(t, 28, own)
 	require.Zero(t, testing.AllocsPerRun(100, func() { tags.Number("0", "false") }))
+}
+
+// A series with a name that is no text would be no series, and a collector takes no message with one. A name that is long
+// would be in a hundred lines.
+func TestTagsAreShortTexts(t *testing.T) {
+	var tags knative.Tags
+	require.Equal(t, "kn:other", tags.Name(tags.Number("\xff", ""), 0))
+	require.Equal(t, "ü", tags.Name(tags.Number("ü", ""), 0))
+	require.Equal(t, "kn:other", tags.Name(tags.Number(strings.Repeat("x", 64), ""), 0))
+	require.Equal(t, strings.Repeat("x", 63), tags.Name(tags.Number(strings.Repeat("x", 63), ""), 0))
 }

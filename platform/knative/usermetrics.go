@@ -35,6 +35,9 @@ var methods = [...]string{"_OTHER", "GET", "POST", "PUT", "PATCH", "DELETE", "HE
 // mostCells is how many combinations of labels there may be; what comes then is told apart by its code alone.
 const mostCells = 256
 
+// longestHost is how long a name of the DNS with a port may be; what is longer is left out of labels.
+const longestHost = 253 + len(":65535")
+
 // UserMetrics are the series that the users of Knative read. It may be used by any number of goroutines.
 type UserMetrics struct {
 	tags   *Tags
@@ -85,7 +88,7 @@ func (m *UserMetrics) Collectors() []prometheus.Collector { return m.series }
 // Observe counts a request that has ended.
 func (m *UserMetrics) Observe(r Measured) {
 	l := labels{method: methodOf(r.Method), tag: r.Tag, fate: r.Fate, version: r.Version, scheme: r.Scheme, code: r.Code}
-	if m.hosts {
+	if m.hosts && len(r.Host) <= longestHost {
 		l.host = string(r.Host)
 	}
 	c := m.cell(l)

@@ -127,7 +127,7 @@ func TestKnative135SeriesUpTo118(t *testing.T) {
 // The labels that the original has, of which there are no more than of the others.
 func TestKnativeD6TheSwitchForHosts(t *testing.T) {
 	m, read := registered(t, knative.NamesToday, true)
-	for _, host := range []string{"example.com", "example.com:8080", "[::1]:80", "[::1]", ""} {
+	for _, host := range []string{"example.com", "example.com:8080", "[::1]:80", "[::1]", strings.Repeat("x", 300)} {
 		r := post
 		r.Host = []byte(host)
 		m.Observe(r)
