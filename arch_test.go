@@ -55,7 +55,7 @@ var direct = map[string]struct {
 	"github.com/prometheus/common":            {"text format of metrics", []string{"metrics"}},
 	"github.com/golang-jwt/jwt/v5":            {"tokens of OpenFaaS: signatures and claims", []string{"platform"}},
 	"go.yaml.in/yaml/v3":                      {"Nuclio's files of settings", []string{"platform/nuclio"}},
-	"github.com/valyala/fasthttp":             {"URIs and arguments as Nuclio reads them; the oracle of tests, the function of benchmarks", []string{"platform", "cmd/fnpod-bench"}},
+	"github.com/valyala/fasthttp":             {"the oracle of tests, the function of benchmarks", []string{"cmd/fnpod-bench"}},
 	"go.uber.org/automaxprocs":                {"processors by CPU quota, at least 1", []string{"cmd/fnpod"}},
 	"golang.org/x/net":                        {"frames of HTTP/2 in tests and in the load of benchmarks", []string{"cmd/fnpod-bench"}},
 	"google.golang.org/grpc":                  {"clients and functions of gRPC in tests, the function of benchmarks", []string{"cmd/fnpod-bench"}},
@@ -194,15 +194,12 @@ func TestThirdPartyImportsHaveAReason(t *testing.T) {
 
 // linked lists the modules that end up in the binary besides the direct ones, and who brings them.
 var linked = map[string]string{
-	"github.com/beorn7/perks":           "client_golang",
-	"github.com/cespare/xxhash/v2":      "client_golang",
-	"github.com/klauspost/compress":     "fasthttp and client_golang",
-	"github.com/molecule-man/go-brrr":   "fasthttp",
-	"github.com/munnerz/goautoneg":      "client_golang",
-	"github.com/pandatix/go-abnf":       "prometheus/common",
-	"github.com/prometheus/procfs":      "client_golang",
-	"github.com/valyala/bytebufferpool": "fasthttp",
-	"google.golang.org/protobuf":        "client_model",
+	"github.com/beorn7/perks":      "client_golang",
+	"github.com/cespare/xxhash/v2": "client_golang",
+	"github.com/munnerz/goautoneg": "client_golang",
+	"github.com/pandatix/go-abnf":  "prometheus/common",
+	"github.com/prometheus/procfs": "client_golang",
+	"google.golang.org/protobuf":   "client_model",
 }
 
 func TestBinaryLinksOnlyWhatIsListed(t *testing.T) {
@@ -222,7 +219,7 @@ func TestBinaryLinksOnlyWhatIsListed(t *testing.T) {
 		_, isDirect := direct[m]
 		_, isLinked := linked[m]
 		require.True(t, isDirect || isLinked, "the binary links %s: add it to arch_test.go with the reason", m)
-		require.NotContains(t, []string{"github.com/stretchr/testify", "github.com/coder/websocket", "golang.org/x/net", "google.golang.org/grpc", "github.com/summerwind/h2spec", "github.com/HdrHistogram/hdrhistogram-go"}, m, "the binary links %s, which is for tests", m)
+		require.NotContains(t, []string{"github.com/stretchr/testify", "github.com/coder/websocket", "golang.org/x/net", "google.golang.org/grpc", "github.com/valyala/fasthttp", "github.com/summerwind/h2spec", "github.com/HdrHistogram/hdrhistogram-go"}, m, "the binary links %s, which is for tests", m)
 	}
 }
 

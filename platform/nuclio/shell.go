@@ -1,6 +1,7 @@
 package nuclio
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/fnpod/fnpod/proxy/http1"
 	"github.com/fnpod/fnpod/watchdog"
@@ -122,11 +121,9 @@ func (sh *Shell) variables(v *watchdog.Variables, x watchdog.Exchange) {
 		return
 	}
 	r := x.Request()
-	path, _, _ := strings.Cut(string(r.Target), "?")
-	var uri fasthttp.URI
-	uri.SetPath(path)
+	path, _, _ := bytes.Cut(r.Target, []byte{'?'})
 	contentType, _ := http1.FindName(r.Fields, "Content-Type")
-	e := wireEvent{ID: newID(), ContentType: string(contentType), Path: string(uri.Path()), Method: string(r.Method), Timestamp: time.Now().Unix(), ShardID: -1}
+	e := wireEvent{ID: newID(), ContentType: string(contentType), Path: cleanPath(path), Method: string(r.Method), Timestamp: time.Now().Unix(), ShardID: -1}
 	e.Trigger.Kind, _, _ = strings.Cut(x.Scheme(), "/")
 	e.variables(v)
 }

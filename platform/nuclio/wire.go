@@ -13,8 +13,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/fnpod/fnpod/proxy/http1"
 	"github.com/fnpod/fnpod/workers"
 )
@@ -54,7 +52,7 @@ func newWireEvent(r *http1.Request, trigger string, body []byte, now time.Time) 
 		body = []byte{} // an empty one is no null
 	}
 	e := &wireEvent{
-		ID: newID(), Body: body, Headers: map[string]any{}, Fields: map[string]string{}, Method: string(r.Method), Size: len(body),
+		ID: newID(), Body: body, Headers: map[string]any{}, Fields: queryFields(query), Method: string(r.Method), Size: len(body),
 		Timestamp: now.Unix(), ShardID: -1,
 	}
 	e.Trigger.Kind, e.Trigger.Name, _ = strings.Cut(trigger, "/")
@@ -62,14 +60,7 @@ func newWireEvent(r *http1.Request, trigger string, body []byte, now time.Time) 
 		e.Timestamp = 0
 	}
 	if len(path) > 0 {
-		var uri fasthttp.URI
-		uri.SetPathBytes(path)
-		e.Path = string(uri.Path())
-	}
-	var args fasthttp.Args
-	args.ParseBytes(query)
-	for name, value := range args.All() {
-		e.Fields[string(name)] = string(value)
+		e.Path = cleanPath(path)
 	}
 	if len(r.Host) > 0 {
 		e.Headers["Host"] = string(r.Host)
