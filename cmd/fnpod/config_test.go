@@ -308,3 +308,19 @@ func TestDurationsAreShownShort(t *testing.T) {
 		require.Equal(t, want, formatDuration(d))
 	}
 }
+
+// The grammar of a command is built without that of the others, whose variables are known all the same.
+func TestVariablesOfOtherCommandsAreNoMistake(t *testing.T) {
+	environ := []string{"FNPOD_WORKERS_MAX=2", "FNPOD_QUEUE_LIMIT=7"}
+	inv := newInvocation("fnpod", environ, io.Discard, io.Discard)
+	command, err := inv.command([]string{"proxy", "http://localhost:1", "--queue-depth", "3"})
+	require.NoError(t, err)
+	require.Empty(t, inv.warnings)
+	queue := command.(*proxyCmd).Front.Queue
+	require.Equal(t, []int{7, 3}, []int{queue.Limit, queue.Depth})
+
+	inv = newInvocation("fnpod", append(environ, "FNPOD_WORKER_MAX=2"), io.Discard, io.Discard)
+	_, err = inv.command([]string{"proxy", "http://localhost:1"})
+	require.NoError(t, err)
+	require.Equal(t, []warning{{Variable: "FNPOD_WORKER_MAX", Suggestion: "FNPOD_WORKERS_MAX"}}, inv.warnings)
+}

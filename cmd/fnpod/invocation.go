@@ -45,11 +45,11 @@ func (inv *invocation) command(args []string) (runner, error) {
 	if len(args) == 0 {
 		return nil, inv.noCommand()
 	}
-	p, err := newParser("fnpod", description, defaults(), inv.env, inv.stdout)
+	args = customary(args)
+	p, err := newParser("fnpod", description, only(args[0], defaults()), inv.env, inv.stdout)
 	if err != nil {
 		return nil, err
 	}
-	args = customary(args)
 	if name := args[0]; !strings.HasPrefix(name, "-") && !p.hasCommand(name) {
 		return nil, p.unknownCommand(name)
 	}
@@ -57,12 +57,40 @@ func (inv *invocation) command(args []string) (runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	inv.warnings = inv.env.unknown(p.variables())
+	if inv.warnings, err = inv.unknownVariables(p); err != nil {
+		return nil, err
+	}
 	command, ok := reflect.TypeAssert[runner](ctx.Selected().Target.Addr())
 	if !ok {
 		return nil, fmt.Errorf("command %s cannot be run", ctx.Selected().Name)
 	}
 	return command, nil
+}
+
+// only is the grammar with one command alone, or the whole one if it has no such command. To build the rest would be half of the time that
+// fnpod needs to start.
+func only(command string, grammar *commands) any {
+	all := reflect.ValueOf(grammar).Elem()
+	field, ok := all.Type().FieldByNameFunc(func(name string) bool { return command != "help" && strings.ToLower(name) == command })
+	if !ok {
+		return grammar
+	}
+	help, _ := all.Type().FieldByName("Help")
+	one := reflect.New(reflect.StructOf([]reflect.StructField{help, field}))
+	one.Elem().Field(1).Set(all.FieldByIndex(field.Index))
+	return one.Interface()
+}
+
+// unknownVariables are those that no command has; p may know one command alone.
+func (inv *invocation) unknownVariables(p *parser) ([]warning, error) {
+	if len(inv.env.unknown(p.variables())) == 0 {
+		return nil, nil
+	}
+	p, err := newParser("fnpod", description, defaults(), inv.env, inv.stdout)
+	if err != nil {
+		return nil, err
+	}
+	return inv.env.unknown(p.variables()), nil
 }
 
 // customary turns what people type at other programs into what it is called here.
