@@ -2,7 +2,7 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test soak check fuzz bench bench-full bench-build bench-go bench-guard robustness java docs image image-test clean
+.PHONY: help run build test soak check fuzz bench bench-full bench-publish bench-build bench-go bench-guard robustness java docs image image-test clean
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -51,13 +51,17 @@ $(LINT):
 fuzz: ## every fuzz target for FUZZTIME
 	@scripts/fuzz $(strip $(FUZZTIME))
 
-bench: bench-build ## fnpod beside other servers: tables, plots and samples in bench/results, in about eight minutes
-	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node perf
+bench: bench-build ## fnpod beside other servers: tables, plots and samples in bench/results, in less than ten minutes
+	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node ruby php perl javac perf ip
 	@scripts/bench quick
 
 bench-full: bench-build ## the same with more rounds and connections, and overload: more than half an hour
-	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node perf
+	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node ruby php perl javac perf ip
 	@scripts/bench full
+
+bench-publish: bench-build ## all experiments, and their results into bench/README.md, in less than twenty minutes; QUEUE_PROXY=, FWATCHDOG=, PROCESSOR= are measured beside
+	@scripts/need go nginx haproxy gunicorn waitress-serve uvicorn python3 node ruby php perl javac perf ip
+	@scripts/bench publish
 
 bench-build: build
 	@scripts/need go

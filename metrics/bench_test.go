@@ -39,8 +39,22 @@ func BenchmarkObserve(b *testing.B) {
 
 func BenchmarkCounter(b *testing.B) {
 	h := metrics.New(1).Shard(0)
-	for b.Loop() {
-		h.Accepted.Add(1)
+	client := prometheus.NewCounter(prometheus.CounterOpts{Name: "c"})
+	labels := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "v"}, []string{"code"})
+	for _, c := range []struct {
+		name string
+		add  func()
+	}{
+		{"ours", func() { h.Accepted.Add(1) }},
+		{"client_golang", client.Inc},
+		{"client_golang_labels", func() { labels.WithLabelValues("200").Inc() }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c.add()
+			}
+		})
 	}
 }
 

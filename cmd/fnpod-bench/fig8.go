@@ -17,6 +17,8 @@ type fig8Cmd struct {
 
 	Connections []int  `default:"1,10,100,1000" help:"Connections of the load."`
 	Profile     int    `default:"100" help:"Connections of the profile of latency."`
+	Browser     bool   `help:"Requests as a browser sends them, with twelve fields."`
+	Limit       int    `help:"Only who can limit the requests that run at once, with this limit."`
 	Plots       string `placeholder:"FOLDER" help:"Draws the figure into files."`
 }
 
@@ -25,7 +27,14 @@ var percentiles = []float64{50, 75, 90, 95, 99, 99.9}
 
 // Run implements the command.
 func (c *fig8Cmd) Run(ctx context.Context, out io.Writer) error {
-	variants, err := c.chosen(&c.recording, c.proxies())
+	all := append(c.proxies(), variant{name: relayName, start: startRelay})
+	if c.Limit > 0 {
+		all = c.limited(c.Limit)
+	}
+	if c.Browser {
+		c.asking = browserRequest
+	}
+	variants, err := c.chosen(&c.recording, all)
 	if err != nil {
 		return err
 	}

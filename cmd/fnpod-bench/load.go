@@ -14,6 +14,14 @@ import (
 // request is what every connection sends.
 var request = []byte("GET / HTTP/1.1\r\nHost: function.example\r\nUser-Agent: fnpod-bench\r\nAccept: */*\r\n\r\n")
 
+// browserRequest is a request as a browser sends it through an ingress, with twelve fields.
+var browserRequest = []byte("GET /function/hello?name=world&lang=en HTTP/1.1\r\nHost: function.example\r\n" +
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36\r\n" +
+	"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\n" +
+	"Accept-Language: en-US,en;q=0.9,de;q=0.8\r\nCookie: session=3f9a1c77b2d04e5f8a6b; theme=dark; consent=1\r\n" +
+	"Referer: https://function.example/\r\nX-Request-Id: 7f3b1c9e-0d52-4a51-9a3e-6f2c8f1f0b7d\r\nX-Forwarded-For: 192.0.2.7\r\n" +
+	"X-Forwarded-Proto: https\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nCache-Control: no-cache\r\n\r\n")
+
 // post is a request with a body of size bytes.
 func post(size int) []byte {
 	head := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: function.example\r\nUser-Agent: fnpod-bench\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", size)

@@ -16,11 +16,15 @@
 //	memory.go     memory: idle, and with idle connections
 //	coldstart.go  coldstart: from exec to the first answer
 //	syscalls.go   syscalls: system calls per request, counted by perf
+//	targets.go    targets: what should be reached, and what was
+//	publish.go    publish: results into bench/README.md
+//	evidence.go   results of experiments, read again
 //	guard.go      guard: instructions and system calls per request against recorded budgets
 //	robustness.go robustness: who holds what of the table in e2e/hostile
 //	compare.go    samples: variants and connections, interleaved, fresh processes for every sample
 //	variant.go    what is measured: the bare function, fnpod, nginx
 //	peer.go       other proxies
+//	relay.go      the floor for a proxy
 //	python.go     servers of Python, and fnpod with workers
 //	languages.go  fnpod with workers of other languages
 //	bareloop.go   a process that echoes on two pipes
@@ -65,10 +69,13 @@ type grammar struct {
 	Coldstart    coldstartCmd     `cmd:"" help:"Time from exec to the first answer."`
 	Overload     overloadCmd      `cmd:"" help:"More requests than the function can do: who is answered in time."`
 	Syscalls     syscallsCmd      `cmd:"" help:"System calls per request; needs perf and the right to trace."`
+	Targets      targetsCmd       `cmd:"" help:"What the experiments measured, beside what it should be."`
+	Publish      publishCmd       `cmd:"" help:"Writes what the experiments measured into a document."`
 	Guard        guardCmd         `cmd:"" help:"Instructions and system calls per request against recorded budgets."`
 	Robustness   robustnessCmd    `cmd:"" help:"Hostile conversations with fnpod, nginx and HAProxy: who holds what."`
 	Function     functionCmd      `cmd:"" hidden:"" help:"The server behind the proxies."`
 	HTTP2Func    http2FunctionCmd `cmd:"" name:"http2-function" hidden:"" help:"A server of HTTP/2 and gRPC behind the proxies."`
+	Relay        relayCmd         `cmd:"" hidden:"" help:"The floor for a proxy: bytes that nobody looks at."`
 	GoWorker     goWorkerCmd      `cmd:"" hidden:"" help:"A function in Go."`
 	Forking      forkingCmd       `cmd:"" hidden:"" help:"A process for each request by os/exec."`
 	ReverseProxy reverseProxyCmd  `cmd:"" hidden:"" help:"Go's ReverseProxy."`
@@ -84,6 +91,8 @@ type sampling struct {
 
 	body      int     // bytes there and back, 0 for requests without body
 	perSecond float64 // constant rate, 0 for a closed loop
+	again     int     // samples that may still be taken again
+	asking    []byte  // the request, if it is not the usual one
 	call      *call   // HTTP/2, nil for HTTP/1.1
 	streams   int     // at once on each connection of HTTP/2
 }

@@ -109,6 +109,21 @@ func TestProxyComparesFnpodWithTheBareFunction(t *testing.T) {
 	}
 }
 
+// The floor, requests of a browser, and those that let one request run at once.
+func TestFig8HasItsSpecialCases(t *testing.T) {
+	t.Parallel()
+	args := []string{"fig8", "--fnpod", built(t), "--rounds", "1", "--duration", "20ms", "--warmup", "5ms", "--connections", "3", "--noise-limit", "100"}
+	var report bytes.Buffer
+	require.NoError(t, run(t.Context(), append(args, "--browser", "--only", "^(fnpod|raw relay)$"), &report))
+	require.Contains(t, report.String(), "| raw relay | ")
+	require.NotContains(t, report.String(), "| raw relay | –")
+	report.Reset()
+	require.NoError(t, run(t.Context(), append(args, "--limit", "1", "--only", "^fnpod"), &report))
+	require.Contains(t, report.String(), "| fnpod as queue-proxy | ")
+	require.NotContains(t, report.String(), "| fnpod | –")
+	require.NotContains(t, report.String(), "unix")
+}
+
 func TestModesCompareLaunchersWithOSExec(t *testing.T) {
 	t.Parallel()
 	fnpod := built(t)

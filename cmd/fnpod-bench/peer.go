@@ -28,13 +28,14 @@ const (
 	queueProxyName   = "queue-proxy"
 	fwatchdogName    = "of-watchdog"
 	asQueueProxyName = "fnpod as queue-proxy"
+	asWatchdogName   = "fnpod as of-watchdog"
 )
 
 // proxies are all variants that pass a request on to the small server, as far as they are here.
 func (p *peers) proxies() []variant {
 	all := []variant{
 		direct, fnpodTCP, fnpodUnix,
-		{name: "fnpod as of-watchdog", start: startAsWatchdog},
+		{name: asWatchdogName, start: startAsWatchdog},
 		{name: asQueueProxyName, start: asQueueProxy(0)},
 		nginxBare, nginxSame,
 		{name: haproxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
@@ -50,6 +51,21 @@ func (p *peers) proxies() []variant {
 			return startAbrupt(ctx, watchdogEnv(s), binary)
 		}),
 		p.queueProxy(0))
+}
+
+// limited are those that let n requests run at once and the others wait.
+func (p *peers) limited(n int) []variant {
+	limit := strconv.Itoa(n)
+	return []variant{
+		{name: fnpodName, start: func(ctx context.Context, s *site) (*process, error) {
+			return startPod(ctx, s, "proxy", "http://"+s.function.tcp, "--queue-limit", limit, "--queue-depth", "12000", "--queue-discipline", "fifo")
+		}},
+		{name: haproxyName, peer: true, start: func(ctx context.Context, s *site) (*process, error) {
+			return startHAProxyText(ctx, s, strings.Replace(haproxyConfig, "server function FUNCTION", "server function FUNCTION maxconn "+limit, 1))
+		}},
+		{name: asQueueProxyName, start: asQueueProxy(n)},
+		p.queueProxy(n),
+	}
 }
 
 // original is a program whose place fnpod takes: binary, or else what PATH has by the name of its flag.

@@ -17,7 +17,7 @@ type rateCmd struct {
 
 // Run implements the command.
 func (c *rateCmd) Run(ctx context.Context, out io.Writer) error {
-	variants, err := c.chosen(&c.recording, c.proxies())
+	variants, err := c.chosen(&c.recording, append(c.proxies(), variant{name: relayName, start: startRelay}))
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,13 @@ package http1_test
 import (
 	"bufio"
 	"bytes"
+	"io"
+	"net/http"
+	"net/http/httputil"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
 	"github.com/fnpod/fnpod/proxy/http1"
@@ -98,6 +102,45 @@ func BenchmarkAppendFields(b *testing.B) {
 	var dst []byte
 	for b.Loop() {
 		dst = http1.AppendFields(dst[:0], r.Fields)
+	}
+}
+
+// BenchmarkAppendFieldsNetHTTP is what a reverse proxy on net/http does with the fields: it takes what belongs to the
+// connection out of a copy, and writes that.
+func BenchmarkAppendFieldsNetHTTP(b *testing.B) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(request12)))
+	require.NoError(b, err)
+	var out bytes.Buffer
+	for b.Loop() {
+		h := r.Header.Clone()
+		for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+			h.Del(name)
+		}
+		out.Reset()
+		if err := h.Write(&out); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChunkedNetHTTP is the standard library's decoder.
+func BenchmarkChunkedNetHTTP(b *testing.B) {
+	for name, size := range map[string]int{"16": 16, "4096": 4096} {
+		raw := http1.AppendChunkHeader(nil, size)
+		raw = append(raw, strings.Repeat("a", size)+"\r\n0\r\n\r\n"...)
+		b.Run(name, func(b *testing.B) {
+			var in bytes.Reader
+			buffered := bufio.NewReaderSize(&in, 16<<10)
+			piece := make([]byte, len(raw))
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				in.Reset(raw)
+				buffered.Reset(&in)
+				if n, err := io.ReadFull(httputil.NewChunkedReader(buffered), piece[:size]); n != size || err != nil {
+					b.Fatal(n, err)
+				}
+			}
+		})
 	}
 }
 
