@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // Reasons for which a message is lost, as Inbox.Lost hears them.
@@ -17,6 +18,7 @@ var (
 type Inbox struct {
 	most  int
 	bytes int64
+	came  func()
 	lost  func(error)
 	idle  chan struct{} // closed when no message is left and none will come
 
@@ -29,10 +31,10 @@ type Inbox struct {
 	ended   bool       // guarded by mu: idle is closed
 }
 
-// NewInbox returns an Inbox for messages of a number and of bytes in all; a single message may be larger. lost is told of
-// each message that nobody will handle, and must not block.
-func NewInbox(messages int, bytes int64, lost func(reason error)) *Inbox {
-	in := &Inbox{most: messages, bytes: bytes, lost: lost, idle: make(chan struct{})}
+// NewInbox returns an Inbox for messages of a number and of bytes in all; a single message may be larger. came is told of each
+// message that can be taken, lost of each that nobody will handle. They must not block.
+func NewInbox(messages int, bytes int64, came func(), lost func(reason error)) *Inbox {
+	in := &Inbox{most: messages, bytes: bytes, came: came, lost: lost, idle: make(chan struct{})}
 	in.changed = sync.NewCond(&in.mu)
 	return in
 }
@@ -75,10 +77,11 @@ func (in *Inbox) add(m *Message) {
 	if in.closed {
 		return
 	}
-	m.inbox = in
+	m.inbox, m.Came = in, time.Now()
 	m.weigh()
 	in.waiting = append(in.waiting, m)
 	in.held += m.size
+	in.came()
 	in.changed.Broadcast()
 }
 

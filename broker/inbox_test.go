@@ -12,7 +12,8 @@ func text(s string) *Message { return &Message{Body: []byte(s)} }
 
 func TestInboxKeepsOrderAndItsBounds(t *testing.T) {
 	var lost []error
-	in := NewInbox(2, 1000, func(err error) { lost = append(lost, err) })
+	came := 0
+	in := NewInbox(2, 1000, func() { came++ }, func(err error) { lost = append(lost, err) })
 	for _, s := range []string{"a", "b", "c"} {
 		in.offer(text(s))
 	}
@@ -27,6 +28,7 @@ func TestInboxKeepsOrderAndItsBounds(t *testing.T) {
 	in.offer(text(string(make([]byte, 5000)))) // one may be larger than all may be
 	in.offer(text("d"))
 	require.Len(t, lost, 2, "bytes count, too")
+	require.Equal(t, 3, came)
 	in.Close()
 	in.offer(text("e"))
 	m, ok := in.Take()
@@ -40,7 +42,7 @@ func TestInboxKeepsOrderAndItsBounds(t *testing.T) {
 
 func TestInboxMakesThoseWaitWhoMayNotLoseAnything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in := NewInbox(1, 1000, func(error) { panic("lost") })
+		in := NewInbox(1, 1000, func() {}, func(error) { panic("lost") })
 		ctx, cancel := context.WithCancel(t.Context())
 		put := make(chan string)
 		go func() {
@@ -70,7 +72,7 @@ func TestInboxMakesThoseWaitWhoMayNotLoseAnything(t *testing.T) {
 }
 
 func TestInboxAcknowledgesWhatWasHandled(t *testing.T) {
-	in := NewInbox(2, 1000, nil)
+	in := NewInbox(2, 1000, func() {}, nil)
 	settled := 0
 	for range 2 {
 		m := text("a")

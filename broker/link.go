@@ -46,6 +46,7 @@ func (l *link) wasUp() bool {
 func (l *link) keep(ctx context.Context, session func(context.Context) (worked bool, err error)) error {
 	pause := firstPause
 	for {
+		from := time.Now()
 		worked, err := session(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -53,7 +54,7 @@ func (l *link) keep(ctx context.Context, session func(context.Context) (worked b
 		if errors.Is(err, ErrRefused) && !l.wasUp() {
 			return err
 		}
-		if worked {
+		if worked && time.Since(from) > longestPause { // two clients of one name end each other's sessions at once
 			pause = firstPause
 		}
 		wait := pause/2 + rand.N(pause/2+1) // not all pods at once

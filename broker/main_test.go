@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +19,33 @@ import (
 
 	"github.com/fnpod/fnpod/broker"
 )
+
+// Nothing may be left of subscriptions that have ended.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	left := ""
+	for range 200 { // what has ended may not be gone yet
+		if left = ours(); left == "" {
+			os.Exit(code)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Fprintln(os.Stderr, "goroutines are left:\n", left)
+	os.Exit(1)
+}
+
+// ours are the stacks of goroutines that run code of this package.
+func ours() string {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	var all []string
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
+		if strings.Contains(stack, "fnpod/broker.") && !strings.Contains(stack, "broker_test.TestMain") {
+			all = append(all, stack)
+		}
+	}
+	return strings.Join(all, "\n\n")
+}
 
 // server is a real broker.
 type server struct {

@@ -1,11 +1,14 @@
 package broker
 
+import "time"
+
 // Message is what a broker delivers. It belongs to who has taken it from the Inbox, until Done.
 type Message struct {
 	ID     string              // the broker's number of it; empty if it has none
 	Topic  string              // where it was published
 	Header map[string][]string // nil: none
 	Body   []byte
+	Came   time.Time // when it was here
 	// Kept says that the broker keeps it until it is acknowledged, so that it is handled at least once. One that is not is
 	// gone when it is lost here.
 	Kept bool

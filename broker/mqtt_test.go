@@ -75,7 +75,7 @@ func TestMQTTWaitsForThoseWhoWork(t *testing.T) {
 	t.Parallel()
 	srv := mosquitto(t, "max_inflight_messages 0", "max_queued_messages 0", "max_queued_bytes 0")
 	s := &source{}
-	s.in = broker.NewInbox(10, 10<<20, s.lost.add)
+	s.in = broker.NewInbox(10, 10<<20, func() {}, s.lost.add)
 	subscribeMQTT(t, s, broker.MQTTConfig{Server: broker.Server{Address: srv.address}, Clean: true, Subscriptions: []broker.Subscription{{Topic: "a", QoS: 1}, {Topic: "b", QoS: 0}}})
 	within(t, s.up, "not subscribed")
 	p := newMQTTPublisher(t, srv.address)

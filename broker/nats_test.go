@@ -30,7 +30,7 @@ type source struct {
 func (s *source) run(t *testing.T, up <-chan struct{}, run func(context.Context, *broker.Inbox) error) {
 	t.Helper()
 	if s.in == nil {
-		s.in = broker.NewInbox(1000, 10<<20, s.lost.add)
+		s.in = broker.NewInbox(1000, 10<<20, func() {}, s.lost.add)
 	}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(t.Context())
@@ -121,7 +121,7 @@ func TestNATSDrainsAndTellsLosses(t *testing.T) {
 	t.Parallel()
 	srv := natsServer(t)
 	s := &source{}
-	s.in = broker.NewInbox(100, 10<<20, s.lost.add)
+	s.in = broker.NewInbox(100, 10<<20, func() {}, s.lost.add)
 	subscribeNATS(t, s, broker.NATSConfig{Server: broker.Server{Address: srv.address}, Topic: "a"})
 	within(t, s.up, "not subscribed")
 	p := newNATSPublisher(t, srv.address, "")

@@ -125,7 +125,8 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 	for name, spec := range map[string]nuclioSpec{
 		"python": {files: py("def handler(context, event):", "    e = dict(event.__dict__, kind=event.trigger.kind, name=event.trigger.name, body=event.body.decode('latin-1'), year=event.timestamp.year)",
 			"    del e['trigger'], e['timestamp']", "    import json", "    print('event-' + event.trigger.kind, json.dumps(e), flush=True)", "    return event.get_header('x-b') and 'ok'")},
-		"bytes": {files: py("def handler(context, event):", "    print('event-' + event.trigger.kind.decode(), event.path, event.headers, event.topic, event.url, flush=True)"), env: []string{"NUCLIO_PYTHON_DECODE_EVENT_STRINGS=no"}},
+		"shared": {trigger: "      workerAllocatorName: all\n", files: py("def handler(context, event):", "    if event.trigger.kind != 'http': print('event-' + event.trigger.kind, event.path, context.trigger.name, flush=True)", "    return event.trigger.kind")},
+		"bytes":  {files: py("def handler(context, event):", "    print('event-' + event.trigger.kind.decode(), event.path, event.headers, event.topic, event.url, flush=True)"), env: []string{"NUCLIO_PYTHON_DECODE_EVENT_STRINGS=no"}},
 		"node": {runtime: "nodejs", handler: "handler.js:handler", files: map[string]string{"handler.js": "exports.handler = (context, event) => {\n  const { kind, name } = event.trigger;\n" +
 			"  console.log('event-' + kind, JSON.stringify({ ...event, kind, name, trigger: undefined, timestamp: undefined, 'content-type': undefined, last_in_batch: false, body: event.body.toString('latin1'), year: event.timestamp.getFullYear() }));\n  context.callback('ok');\n};\n"}},
 		"shell":    {runtime: "shell", handler: "main.sh:x", files: map[string]string{"main.sh": "echo \"event-$NUCLIO_TRIGGER_KIND $NUCLIO_TRIGGER_CLASS $NUCLIO_EVENT_PATH $NUCLIO_EVENT_URL $(/bin/cat)\" > /proc/$PPID/fd/1\n"}},
@@ -136,6 +137,9 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 			spec.triggers = brokerTriggers(nats, mqtt)
 			spec.triggers = strings.Replace(spec.triggers, `topic: "a.*"`, `topic: "`+name+`.*"`, 1)
 			spec.triggers = strings.Replace(spec.triggers, `topic: "b/#"`, `topic: "`+name+`/#"`, 1)
+			if name == "shared" {
+				spec.triggers = strings.ReplaceAll(spec.triggers, "attributes", "workerAllocatorName: all, attributes")
+			}
 			p := startNuclio(t, spec)
 			body := "h\x00\xff"
 			header := "NATS/1.0\r\nX-B: 1\r\nX-B: ü\r\n\r\n"
@@ -171,6 +175,11 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 			case "bytes":
 				require.Equal(t, `b'bytes.x' {b'X-B': [b'1', b'\xc3\xbc']} b'' b''`, p.said("event-nats "))
 				require.Equal(t, `b'bytes//x/../%41' {} b'bytes//x/../%41' b'`+mqtt.address+`'`, p.said("event-mqtt "))
+			case "shared":
+				require.Equal(t, "shared.x all", p.said("event-nats "))
+				require.Equal(t, "shared//x/../%41 all", p.said("event-mqtt "))
+				_, kind := nuclioAsk(t, p, "POST", "/", "", `Fnpod-Event: {"trigger": {"kind": "nats"}}`)
+				require.Equal(t, "http", kind, "no client can say what only we say")
 			case "shell":
 				require.Equal(t, "async shell//x/../%41 "+mqtt.address+" bödy", p.said("event-mqtt "))
 			}

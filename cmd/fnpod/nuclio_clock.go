@@ -78,26 +78,17 @@ func (c *nuclioClocks) running() bool {
 }
 
 func (c *nuclioClocks) send(src *nuclio.Source) {
-	_ = c.function.send(src, nuclio.NewCall(src), c.log.With("trigger", src.Name)) // the log has it
+	c.function.statistics[src.Name].Asked()
+	_ = c.function.send(src, nuclio.NewCall(src), time.Now(), c.log.With("trigger", src.Name)) // the log has it
 }
 
-// send lets a worker run one event, and logs what came of it if that was not good.
-func (f *nuclioFunction) send(src *nuclio.Source, call *nuclio.Call, log *slog.Logger) error {
+// send lets a worker run one event that has asked for one at a time, and logs what came of it if that was not good.
+func (f *nuclioFunction) send(src *nuclio.Source, call *nuclio.Call, asked time.Time, log *slog.Logger) error {
 	a, st := f.allocators[src.Allocator], f.statistics[src.Name]
 	var w queue.Waiter
 	w.Reset()
-	st.Asked()
-	from := time.Now()
-	at := a.queue.TryAcquire(0)
-	var err error
-	if !at {
-		err = a.queue.Acquire(&w)
-	}
-	wait := time.Since(from)
-	if at {
-		wait = 0
-	}
-	st.Granted(wait, err)
+	err := a.queue.Acquire(&w)
+	st.Granted(time.Since(asked).Truncate(time.Millisecond), err)
 	if err != nil {
 		log.Error("no worker for the event", "err", err)
 		return err

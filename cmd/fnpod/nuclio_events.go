@@ -81,12 +81,14 @@ func newNuclioEvents(f *nuclioFunction, limit time.Duration, log *slog.Logger) *
 		if m.from = newEventSource(m.source, m.log); m.from == nil {
 			continue
 		}
-		m.inbox = broker.NewInbox(mostMessages, mostMessageBytes, func(reason error) {
-			f.statistics[m.source.Name].Lost()
+		st := f.statistics[m.source.Name]
+		m.inbox = broker.NewInbox(mostMessages, mostMessageBytes, st.Asked, func(reason error) {
+			st.Lost()
 			if n := m.lost.Add(1); n&(n-1) == 0 { // 1, 2, 4 and so on: a flood is no flood of lines
 				m.log.Error("messages are lost", "count", n, "err", reason)
 			}
 		})
+		st.Waits(m.inbox.Waiting)
 		e.triggers = append(e.triggers, m)
 	}
 	return e
@@ -185,9 +187,9 @@ const (
 // handle lets a worker handle a message, and reports whether that is done. What the broker keeps is tried until it has been
 // answered, or has cost several workers their lives; what it does not keep is tried once.
 func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
-	deaths := 0
+	deaths, asked := 0, message.Came
 	for pause := firstTryPause; ; pause = min(2*pause, longestTryPause) {
-		err := e.try(m, message)
+		err := e.try(m, message, asked)
 		switch {
 		case errors.Is(err, workers.ErrClosed) || errors.Is(err, watchdog.ErrForkClosed) || errors.Is(err, queue.ErrClosed):
 			return false
@@ -209,14 +211,16 @@ func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
 			t.Stop()
 			return false
 		}
+		e.function.statistics[m.source.Name].Asked()
+		asked = time.Now()
 	}
 }
 
-func (e *nuclioEvents) try(m *nuclioMessages, message *broker.Message) error {
+func (e *nuclioEvents) try(m *nuclioMessages, message *broker.Message, asked time.Time) error {
 	call, err := nuclio.NewMessage(m.source, message)
 	if err != nil {
 		m.log.Error("message cannot be an event", "topic", message.Topic, "err", err)
 		return err
 	}
-	return e.function.send(m.source, call, m.log)
+	return e.function.send(m.source, call, asked, m.log)
 }

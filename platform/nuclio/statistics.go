@@ -26,6 +26,7 @@ type Statistics struct {
 	queue   *queue.Queue
 	workers *WorkerTimes
 	labels  prometheus.Labels
+	waiting func() int // before queue; nil: nothing waits there
 }
 
 // WorkerTimes are how many events each worker of an allocator had, and how long they took.
@@ -77,7 +78,7 @@ func (s *Statistics) asked() {
 	}
 }
 
-// Asked counts an event that no client sent and that asks for a worker.
+// Asked counts an event that no client sent and that asks for a worker. Whatever comes of that, Granted follows.
 func (s *Statistics) Asked() { s.asked() }
 
 // Granted counts an event that was given a worker after a wait, or was not.
@@ -96,8 +97,14 @@ func (s *Statistics) Granted(wait time.Duration, err error) {
 	}
 }
 
-// Lost counts an event that never asked for a worker, because too many wait.
-func (s *Statistics) Lost() { s.handled(false) }
+// Lost counts an event for which there was no room to wait for a worker.
+func (s *Statistics) Lost() {
+	s.asked()
+	s.Granted(0, queue.ErrFull)
+}
+
+// Waits adds those who wait for a worker elsewhere than in its queue. It must be called before the first Collect.
+func (s *Statistics) Waits(waiting func() int) { s.waiting = waiting }
 
 // Handled counts an event that has ended. An answer with a status of 500 or more is a failure.
 func (s *Statistics) Handled(status int, err error) { s.handled(err == nil && status < 500) }
@@ -142,7 +149,11 @@ func (s *Statistics) Collect(out chan<- prometheus.Metric) {
 	const waited = "Time that events waited for a worker which they were given."
 	send("worker_allocation_wait_duration_milliseconds_sum", waited, float64(s.waitedMilliseconds.Load()))
 	send("worker_allocation_wait_duration_ms_sum", waited, float64(s.waitedMilliseconds.Load())) // as autoscalers are told
-	send("worker_pending_allocation_current", "Events that wait for a worker.", float64(s.queue.Stats().Queued))
+	pending := s.queue.Stats().Queued
+	if s.waiting != nil {
+		pending += s.waiting()
+	}
+	send("worker_pending_allocation_current", "Events that wait for a worker.", float64(pending))
 	count("worker_allocation_workers_available_percentage", "Sum of the percentages of idle workers, one for each event that asked.", s.availablePercent.Load())
 	s.workers.mu.Lock()
 	defer s.workers.mu.Unlock()
