@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +52,47 @@ func BenchmarkPython(b *testing.B) {
 func BenchmarkNode(b *testing.B) {
 	for _, size := range sizes {
 		b.Run(fmt.Sprint(size), func(b *testing.B) { roundTrip(b, "echo.js", "exports.handle = (req) => req.body;", size) })
+	}
+}
+
+// BenchmarkAsync has a hundred requests in flight on one worker whose handler waits 10 ms; of-ideal compares with as many
+// waits that cost nothing.
+func BenchmarkAsync(b *testing.B) {
+	for name, source := range map[string]string{
+		"wait.py": "import asyncio\nasync def handle(req):\n    await asyncio.sleep(0.01)\n    return 'hello'\n",
+		"wait.js": "exports.handle = async () => { await new Promise((go) => setTimeout(go, 10)); return 'hello'; };",
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := function(b, name, source)
+			if err := c.Validate(); err != nil {
+				b.Skip(err)
+			}
+			const clients = 100
+			c.Concurrency = clients
+			p := running(b, c)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var all sync.WaitGroup
+			b.ResetTimer()
+			cpu := cpuTime()
+			for range clients {
+				all.Go(func() {
+					x := newExchange("/")
+					x.keep = false
+					for left.Add(-1) >= 0 {
+						x.again()
+						if err := p.Do(x); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			ideal := 10 * time.Millisecond * time.Duration(b.N) / clients
+			b.ReportMetric(float64(ideal)/float64(b.Elapsed()), "of-ideal")
+			b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N)/1000, "cpu-us/op")
+		})
 	}
 }
 

@@ -25,6 +25,7 @@ let usual = 'handle'; // the name of a handler that is not named
 let out;            // the answer pipe, once requests are served
 let rest = null;    // the beginning of a frame
 let leaving = null; // DRAIN, EXIT or EOF
+let heldSince = 0;  // when the first frame was held back that is not written yet; 0: there is none
 let ended = false;
 
 class Unusable extends TypeError {
@@ -171,8 +172,24 @@ function sendNow(buf) {
   }
 }
 
-// send writes frames in order without waiting; what may pile up is bounded by the credit of each request.
-function send(buf) { out.write(buf); }
+// send writes frames in order without waiting; what may pile up is bounded by the credit of each request. While other
+// requests are in flight, which may be about to answer too, frames of one turn of the event loop are one write, unless it
+// takes long.
+function send(buf) {
+  if (heldSince === 0 && calls.size > 0 && settings.limit > 1) {
+    out.cork();
+    heldSince = performance.now();
+    setImmediate(release);
+  }
+  out.write(buf);
+  if (heldSince !== 0 && performance.now() - heldSince > 0.2) release();
+}
+
+function release() {
+  if (heldSince === 0) return;
+  heldSince = 0;
+  out.uncork();
+}
 
 // Frames in.
 

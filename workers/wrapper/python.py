@@ -6,7 +6,7 @@ start needs, so it is short and imports next to nothing; the rest lies in LATER 
 import os
 import sys
 from _struct import Struct
-from time import time
+from time import monotonic, time
 
 LATER = ""
 CONTRACT = 'native'  # how handlers are called; the part for another one comes before the last line

@@ -567,6 +567,8 @@ class Mux:
         self.calls = {}
         self.rest = REST
         self.unsent = []
+        self.blocked = False  # the pipe is full
+        self.since = 0.0      # when the first of unsent was
         self.leaving = None  # DRAIN, EXIT or EOF
         self.eager = {'eager_start': True} if sys.version_info >= (3, 12) else {}
         send = self.send
@@ -769,22 +771,43 @@ class Mux:
             data = data[n:]
 
     def send(self, *frame):
-        """Writes frames in order without waiting. What may pile up is bounded by the credit of each request."""
-        data = b''.join(frame)
-        if not self.unsent:
-            try:
-                data = data[os.write(OUT, data):]
-            except BlockingIOError:
-                pass
-            if not data:
-                return
+        """Sends frames in order without waiting. What may pile up is bounded by the credit of each request.
+
+        While other requests are in flight, which may be about to answer too, frames of one turn of the event loop are one
+        write, unless it takes long.
+        """
+        if self.blocked:
+            self.unsent += frame
+        elif len(self.calls) < 2:
+            self.unsent += frame
+            self.flush()
+        elif not self.unsent:
+            self.unsent += frame
+            self.since = monotonic()
+            self.loop.call_soon(self.flush)
+        else:
+            self.unsent += frame
+            if monotonic() - self.since > 0.0002:
+                self.flush()
+
+    def flush(self):
+        if self.blocked or not self.unsent:
+            return
+        data = b''.join(self.unsent)
+        self.unsent.clear()
+        try:
+            data = data[os.write(OUT, data):]
+        except BlockingIOError:
+            pass
+        if data:
+            self.unsent.append(data)
+            self.blocked = True
             self.loop.add_writer(OUT, self.writable)
-        self.unsent.append(data)
 
     def writable(self):
-        unsent, self.unsent = self.unsent, []
         self.loop.remove_writer(OUT)
-        self.send(*unsent)
+        self.blocked = False
+        self.flush()
 
 
 def wake(call):
