@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,7 +33,22 @@ func TestMain(m *testing.M) {
 	if address := os.Getenv(webSocketEcho); address != "" {
 		os.Exit(serveWebSockets(address))
 	}
+	waitTogether()
 	os.Exit(build(m))
+}
+
+// waitTogether lets twice as many tests run at once as there are processors, unless -parallel says how many: they mostly wait.
+func waitTogether() {
+	flag.Parse()
+	const name = "test.parallel"
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == name })
+	if asked {
+		return
+	}
+	if err := flag.Set(name, strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err) // the flag is that of package testing
+	}
 }
 
 func build(m *testing.M) int {
