@@ -106,17 +106,22 @@ func (c *fig8Cmd) draw(variants []variant, samples samples) error {
 	if c.Plots == "" {
 		return nil
 	}
+	// What was not measured has no point: a scale of powers of ten has no place for it.
 	throughput := plot{title: "Throughput by connections, answer of 4 bytes", x: "connections", y: "requests/s", logX: true}
-	profile := plot{title: fmt.Sprintf("Latency at %d connections", c.Profile), x: "percentile", y: "µs"}
+	profile := plot{title: fmt.Sprintf("Latency at %d connections", c.Profile), x: "percentile", y: "µs", logY: true}
 	for _, v := range variants {
 		line := plotLine{name: v.name}
 		for _, n := range c.Connections {
-			line.add(float64(n), samples.median(v.name, n, rate))
+			if y := samples.median(v.name, n, rate); y > 0 {
+				line.add(float64(n), y)
+			}
 		}
 		throughput.lines = append(throughput.lines, line)
 		line = plotLine{name: v.name}
 		for _, p := range percentiles[:5] { // the last one needs a scale of its own
-			line.add(p, samples.median(v.name, c.Profile, latencyAt(p)))
+			if y := samples.median(v.name, c.Profile, latencyAt(p)); y > 0 {
+				line.add(p, y)
+			}
 		}
 		profile.lines = append(profile.lines, line)
 	}
