@@ -32,7 +32,7 @@ build: ## the static binary, bin/fnpod
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/fnpod ./cmd/fnpod
 
 test: ## all tests, with the race detector and in random order; installs what they need
-	@scripts/need go gcc git python3 node ruby php perl javac curl wrk pgrep nginx haproxy nats-server mosquitto mosquitto_pub flask waitress-serve
+	@scripts/need go gcc git python3 node ruby php perl javac curl wrk pgrep nginx haproxy nats-server mosquitto mosquitto_pub flask waitress-serve puma
 	@scripts/express
 	@scripts/test $(TESTFLAGS)
 

@@ -250,6 +250,26 @@ func TestOpenFaaS19NodeAnswersAsTheTemplate(t *testing.T) {
 	}
 }
 
+// sinatraRequests are about what the handler sees.
+var sinatraRequests = []templateRequest{
+	{"GET", "/seen?a=1&a=2&%C3%BC=+x", "", []string{"X-A: one", "X-A: ü", "Cookie: a=b; c=d"}},
+	{"POST", "/a%20b/%C3%BC", "a\n\xff", []string{"Content-Type: text/x-a"}},
+	{"PUT", "/twice", "twice", nil},
+	{"DELETE", "/lines", "a\nb", nil},
+	{"HEAD", "/two", "", nil},
+}
+
+// §19, §23.3: the same handler, the same requests, the same answers, behind Sinatra and in warm workers without it.
+func TestOpenFaaS19RubyAnswersAsTheTemplate(t *testing.T) {
+	t.Parallel()
+	m := &template{
+		server: "sinatra_server.rb", program: []string{"ruby", "index.rb"}, handler: "sinatra_handler.rb", as: "function/handler.rb", contract: "openfaas-http",
+		env: []string{"LANG=C.UTF-8", "RACK_ENV=production"},
+	}
+	m.same(t, append(paths("GET", "/body", "/nil", "/two", "/three", "/none", "/nobody", "/empty", "/204", "/304", "/418", "/599", "/redirect", "/list", "/each", "/json",
+		"/bytes", "/frame", "/cookies", "/large", "/raise"), sinatraRequests...))
+}
+
 // §17, §19, §23.1: what is a process per request behind the classic watchdog is the same in a worker that stays: text, output, variables.
 func TestOpenFaaS19ClassicHandlersAnswerAsTheTemplates(t *testing.T) {
 	t.Parallel()
@@ -268,6 +288,7 @@ func TestOpenFaaS19ClassicHandlersAnswerAsTheTemplates(t *testing.T) {
 	for _, m := range []*template{
 		{server: "classic_server.py", program: []string{flaskPython(t), "index.py"}, handler: "classic_handler.py", as: "function/handler.py"},
 		{server: "classic_server.js", program: []string{"node", "index.js"}, handler: "classic_handler.js", as: "function/handler.js"},
+		{server: "classic_server.rb", program: []string{"ruby", "index.rb"}, handler: "classic_handler.rb", as: "function/handler.rb"},
 	} {
 		m.contract, m.env, m.old = "openfaas-classic", []string{"LANG=C.UTF-8"}, []string{"FNPOD_PLATFORM=openfaas-classic", "combine_output=false"}
 		m.same(t, requests)

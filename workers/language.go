@@ -64,7 +64,7 @@ var ruby = language{
 	program:    "ruby",
 	own:        []string{"-e", "require 'rbconfig'; IO.for_fd(3).syswrite(RbConfig.ruby)"},
 	wrapper:    wrapper.Ruby,
-	contracts:  []string{wrapper.Native},
+	contracts:  wrapper.RubyContracts(),
 }
 
 var php = language{

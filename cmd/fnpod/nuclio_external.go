@@ -44,11 +44,12 @@ func newNuclioExternal(s *nuclio.Settings, src *nuclio.Source, times *nuclio.Wor
 			err = externalNode(&c, s, wrapper, env)
 		}
 	case "ruby":
-		wrapper = inv.env.or("NUCLIO_WRAPPER_PATH", "/opt/nuclio/wrapper.rb")
-		c.Lines = true
-		err = started(&c, "ruby", func(_ int, event, _ string) []string {
-			return []string{"ruby", wrapper, "--handler", s.Spec.Handler, "--socket-path", event}
-		})
+		if wrapper = inv.env.or("NUCLIO_WRAPPER_PATH", ""); wrapper != "" {
+			c.Lines = true
+			err = started(&c, "ruby", func(_ int, event, _ string) []string {
+				return []string{"ruby", wrapper, "--handler", s.Spec.Handler, "--socket-path", event}
+			})
+		}
 	case "java":
 		wrapper = inv.env.or("NUCLIO_WRAPPER_JAR", "/opt/nuclio/nuclio-java-wrapper.jar")
 		err = externalJava(&c, s, wrapper)

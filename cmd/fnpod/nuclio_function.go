@@ -176,6 +176,8 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 		err = nuclioPython(&config, s, inv, env)
 	case "nodejs":
 		err = nuclioNode(&config, s, inv)
+	case "ruby":
+		err = nuclioRuby(&config, s, inv)
 	default:
 		return config, fmt.Errorf("spec.runtime %q: is not there: a function in Go is a plugin of one processor", s.Runtime)
 	}
@@ -284,5 +286,23 @@ func nuclioNode(config *workers.Config, s *nuclio.Settings, inv *invocation) err
 	}
 	config.Interpreter = inv.env.or("NUCLIO_NODEJS_EXE", "node")
 	config.Handler, config.Dir = workers.Handler{File: file, Function: function}, home
+	return nil
+}
+
+// nuclioRuby finds the file of the handler, which lies where Nuclio's wrapper does.
+func nuclioRuby(config *workers.Config, s *nuclio.Settings, inv *invocation) error {
+	file, function, err := nuclio.SplitHandler(s.Spec.Handler)
+	if err != nil {
+		return err
+	}
+	if function == "" {
+		return fmt.Errorf("spec.handler %q: must be file:method for Ruby", s.Spec.Handler)
+	}
+	home, err := filepath.Abs(inv.env.or("NUCLIO_HANDLER_DIR", "/opt/nuclio"))
+	if err != nil {
+		return err
+	}
+	config.Handler = workers.Handler{File: filepath.Join(home, strings.TrimSuffix(file, ".rb")+".rb"), Function: function}
+	config.Dir = home
 	return nil
 }

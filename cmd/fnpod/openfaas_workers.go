@@ -9,12 +9,13 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"strings"
 
 	"github.com/fnpod/fnpod/watchdog"
 )
 
 // templateHandlers are where the templates of OpenFaaS keep the handler, below the working directory.
-var templateHandlers = []string{"function/handler.py", "function/handler.js"}
+var templateHandlers = []string{"function/handler.py", "function/handler.js", "function/handler.rb"}
 
 // templateThreads is how many requests the server of the Python templates runs at once.
 const templateThreads = 4
@@ -57,7 +58,7 @@ func templateHandler() (string, error) {
 			return file, nil
 		}
 	}
-	return "", &usageError{lines: []string{fmt.Sprintf("FNPOD_HANDLER: must say where the handler is; there is no %s and no %s", templateHandlers[0], templateHandlers[1])}}
+	return "", &usageError{lines: []string{"FNPOD_HANDLER: must say where the handler is; there is no " + strings.Join(templateHandlers, ", no ")}}
 }
 
 // inHTTPMode is the environment for the rules of http mode without its process: what the image says about that is not

@@ -36,6 +36,7 @@ module Fnpod
       @at = Process.clock_gettime(Process::CLOCK_REALTIME)
     end
 
+    attr_reader :number
     attr_writer :body
 
     # The method of the request; with a name, Ruby's own Object#method.
@@ -161,6 +162,7 @@ module Fnpod
 
     def run
       file, name = settings
+      name = function if name.empty?
       say(HELLO, 1, 'language', 'ruby', 'runtime', RUBY_VERSION, 'pid', Process.pid.to_s, 'features', 'lane,stream')
       start = Process.clock_gettime(Process::CLOCK_MONOTONIC)
       handle = guarded { load_handler(file, name) }
@@ -175,9 +177,14 @@ module Fnpod
 
     private
 
+    # The handler's name, unless it is said.
+    def function
+      'handle'
+    end
+
     # Takes the settings out of the environment, so that neither the handler nor its children see them.
     def settings
-      env = {}
+      @told = env = {}
       ENV.keys.each { |key| env[key[13..]] = ENV.delete(key) if key.start_with?('FNPOD_WORKER_') }
       begin
         first, last = env.fetch('PROTOCOL').split('-').map { |s| Integer(s) }
@@ -196,7 +203,7 @@ module Fnpod
       leave_children_out
       Signal.trap('TERM', 'SYSTEM_DEFAULT') # as an exception it could be rescued
       $stdout.sync = true
-      [file, name.empty? ? 'handle' : name]
+      [file, name]
     end
 
     def open_fd(fd, mode)
@@ -226,19 +233,28 @@ module Fnpod
 
     # Loads the file and returns its handler, after init.
     def load_handler(file, name)
+      $LOAD_PATH.unshift(File.dirname(file))
+      own = load_file(file)
+      handle = find(file, name, own)
+      TOPLEVEL_BINDING.receiver.send(:init) if own.include?(:init) && handle.name != :init
+      handle
+    end
+
+    # Returns the names of the methods that are new at the top level.
+    def load_file(file)
       raise Errno::ENOENT, "cannot read the handler: #{file}" unless File.exist?(file)
       raise Errno::EISDIR, "cannot read the handler: #{file}" if File.directory?(file)
-      $LOAD_PATH.unshift(File.dirname(file))
-      top = TOPLEVEL_BINDING.receiver
       before = Object.private_instance_methods(false)
       require(file)
-      own = Object.private_instance_methods(false) - before + (top.singleton_methods(false) - %i[inspect to_s])
+      Object.private_instance_methods(false) - before + (TOPLEVEL_BINDING.receiver.singleton_methods(false) - %i[inspect to_s])
+    end
+
+    def find(file, name, own)
       *modules, last = name.split('.').map(&:to_sym)
       unless modules.any? ? Object.const_defined?(modules.join('::')) : own.include?(last)
         raise LookupError, "#{File.basename(file)} has no method '#{name}'; it has #{own.empty? ? 'none at all' : own.sort.join(', ')}"
       end
-      top.send(:init) if own.include?(:init) && last != :init
-      (modules.any? ? Object.const_get(modules.join('::')) : top).method(last)
+      (modules.any? ? Object.const_get(modules.join('::')) : TOPLEVEL_BINDING.receiver).method(last)
     end
 
     def guarded

@@ -14,6 +14,8 @@
 //	node_kubeless.js    as python_kubeless.py
 //	node_forms.js       what the parts for OpenFaaS and Kubeless share
 //	ruby.rb             the Ruby worker
+//	ruby_openfaas.rb    as python_openfaas.py
+//	ruby_nuclio.rb      as python_nuclio.py
 //	php.php             the PHP worker
 //	perl.pl             the Perl worker
 //	java/               the Java worker's source; java.jar is built from it by make java
@@ -32,9 +34,9 @@ const OpenFaaS = "openfaas-"
 // Contracts by which a handler can be called.
 const (
 	Native          = "native"
-	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback
+	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback, in Ruby run(body, env)
 	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
-	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback
+	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback, in Ruby run(text)
 	Nuclio          = "nuclio"           // handler(context, event)
 	Kubeless        = "kubeless"         // handler(event, context)
 )
@@ -136,11 +138,32 @@ func Node(contract string) string {
 }
 
 //go:embed ruby.rb
-var ruby string
+var rubyCore string
 
-// Ruby returns the source of the Ruby worker, for Ruby 2.7 and later; empty for another contract than Native. Run it as
+//go:embed ruby_openfaas.rb
+var rubyOpenFaaS string
+
+//go:embed ruby_nuclio.rb
+var rubyNuclio string
+
+// RubyContracts are the contracts of Ruby workers.
+func RubyContracts() []string { return []string{Native, OpenFaaSHTTP, OpenFaaSClassic, Nuclio} }
+
+// Ruby returns the source of the Ruby worker for a contract, for Ruby 2.7 and later; empty if there is none. Run it as
 // `ruby FILE`, where FILE may be a link in /proc; it needs nothing but Ruby's standard library.
-func Ruby(contract string) string { return onlyNative(ruby, contract) }
+func Ruby(contract string) string {
+	const call = "\nFnpod::Worker.new.run\n"
+	switch contract {
+	case Native:
+		return rubyCore
+	case OpenFaaSHTTP, OpenFaaSClassic:
+		return beforeMain(rubyCore, rubyOpenFaaS, call)
+	case Nuclio:
+		return beforeMain(rubyCore, rubyNuclio, call)
+	default:
+		return ""
+	}
+}
 
 //go:embed php.php
 var php string
