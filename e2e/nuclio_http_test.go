@@ -526,25 +526,32 @@ func TestNuclio6CronAndKickstart(t *testing.T) {
 	require.Greater(t, p.series("nuclio_processor_handled_events_total{"+labels), 2.0)
 }
 
-// H8: a body that comes slowly holds no worker. §2.1: a pod may have no http trigger.
+// H8: a body that comes slowly holds no worker, in whatever framing. §2.1: a pod may have no http trigger.
 func TestNuclioH8SlowBodiesHoldNoWorker(t *testing.T) {
 	t.Parallel()
-	p := startNuclio(t, nuclioSpec{files: py(nuclioFunction)})
-	c, err := net.Dial("tcp", p.listen)
-	require.NoError(t, err)
-	defer c.Close()
-	_, err = fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n%s", strings.Repeat("x", 500_000))
-	require.NoError(t, err)
-	for range 3 {
-		_, body := p.eval(`'ok'`)
-		require.Equal(t, "ok", body)
+	p := startNuclio(t, nuclioSpec{files: py(nuclioFunction), trigger: "      attributes: {maxRequestBodySize: 8000000}\n"})
+	half, whole := strings.Repeat("x", 500_000), strings.Repeat("x", 5_000_000)
+	for name, parts := range map[string][2]string{
+		"length":             {"Content-Length: 1000000\r\n\r\n" + half, half},
+		"chunks":             {"Transfer-Encoding: chunked\r\n\r\nf4240\r\n" + half, half + "\r\n0\r\n\r\n"},
+		"more than is usual": {"Content-Length: 5000001\r\n\r\n" + whole, "x"},
+	} {
+		c, err := net.Dial("tcp", p.listen)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = fmt.Fprintf(c, "POST /echo HTTP/1.1\r\nHost: h\r\n%s", parts[0])
+		require.NoError(t, err)
+		for range 3 {
+			_, body := p.eval(`'ok'`)
+			require.Equal(t, "ok", body, name)
+		}
+		_, err = c.Write([]byte(parts[1]))
+		require.NoError(t, err)
+		answer := make([]byte, 64)
+		n, err := c.Read(answer)
+		require.NoError(t, err)
+		require.Contains(t, string(answer[:n]), "HTTP/1.1 200 OK", name)
 	}
-	_, err = c.Write([]byte(strings.Repeat("x", 500_000)))
-	require.NoError(t, err)
-	answer := make([]byte, 64)
-	n, err := c.Read(answer)
-	require.NoError(t, err)
-	require.Contains(t, string(answer[:n]), "HTTP/1.1 200 OK")
 }
 
 func TestNuclio21NoHTTPTrigger(t *testing.T) {

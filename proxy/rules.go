@@ -26,6 +26,9 @@ type Rules struct {
 	// SlowBodies lets bodies of requests come as slowly as they like: the time of the request
 	// is their bound.
 	SlowBodies bool
+	// HoldBodies lets every body be whole in memory before its request asks for a slot, however
+	// large it is and however it is framed; MaxBody bounds it.
+	HoldBodies bool
 }
 
 // Unbound frees a request from all time-outs but those of its client. Hooks.Own may call it.

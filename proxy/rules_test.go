@@ -75,3 +75,37 @@ func TestRulesOfADrain(t *testing.T) {
 	require.Equal(t, "late", r.body)
 	require.NoError(t, p.stop())
 }
+
+// A body that still comes holds no slot, however it is framed; one that does not come to its end never asks for one.
+func TestRulesHoldBodiesBeforeTheQueue(t *testing.T) {
+	f := newEcho(t, "tcp")
+	p := newPod(t, f.backend(), func(s *setup) {
+		s.Hooks.Rules = proxy.Rules{HoldBodies: true}
+		s.Queue.Limit, s.Queue.Depth, s.MaxBody = 1, 0, 1<<20
+		s.DrainTimeout = 100 * time.Millisecond
+	})
+	slow, long, cut, large := p.dial(), p.dial(), p.dial(), p.dial()
+	body := string(pattern(500_000))
+	slow.send(upload(chunkedFraming), "3\r\nabc\r\n")
+	long.send(upload(lengthFraming(len(body))), body[:300_000])
+	cut.send(upload(chunkedFraming), "3\r\nabc\r\n")
+	large.send(upload(chunkedFraming), "100001\r\n")
+	large.requireCode(413, "body_size")
+	cut.leave("close")
+	other := p.dial()
+	for range 3 {
+		require.Equal(t, 200, other.get("/").code)
+	}
+	p.waitQueue(0, 0)
+	slow.send("3\r\ndef\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n")
+	require.Equal(t, 200, slow.receive("POST").code)
+	require.Equal(t, 200, slow.receive("GET").code)
+	long.send(body[300_000:])
+	require.Equal(t, 200, long.receive("POST").code)
+	require.EqualValues(t, 6, f.calls.Load())
+
+	slow.send(upload(chunkedFraming), "3\r\nabc\r\n")
+	eventually(t, func() bool { return p.metrics.Requests().InFlight == 1 }, "it is one of ours")
+	require.ErrorIs(t, p.stop(), proxy.ErrLost, "a drain has its limit")
+	p.err = nil
+}

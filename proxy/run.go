@@ -66,6 +66,11 @@ func (x *Exchange) blame(cause error) error {
 // process waits for a slot, runs the request and gives the slot back, whatever
 // happens.
 func (x *Exchange) process() (err error) {
+	if x.c.srv.hooks.Rules.HoldBodies && !x.body.inMemory {
+		if err := x.holdEarly(); err != nil {
+			return err
+		}
+	}
 	if own := x.c.srv.hooks.Own; own != nil {
 		if x.own = own(x); x.own {
 			return nil
@@ -85,6 +90,15 @@ func (x *Exchange) process() (err error) {
 		}
 	}()
 	return x.c.srv.backend.Do(x)
+}
+
+// holdEarly reads the whole body while the request has no slot. It may be interrupted like one that has.
+func (x *Exchange) holdEarly() error {
+	x.c.guard.run(x.arrived, never, never)
+	if err := x.HoldBody(0); err != nil {
+		return err
+	}
+	return x.c.guard.interrupted()
 }
 
 // giveBack gives a slot back, now or when the work that err tells of has ended.

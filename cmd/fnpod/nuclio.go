@@ -162,7 +162,8 @@ func (c *nuclioCmd) doors(p *pod, f *nuclioFunction, inv *invocation) {
 		st := f.statistics[src.Name]
 		routes := &nuclio.Routes{Source: src, Statistics: st, Compatible: s.Compatible, Ready: func() bool { return p.ready() == nil }}
 		d := &door{
-			settings: nuclioFront(s, src, inv), queue: a.queue, hooks: proxy.Hooks{Own: routes.Own, Fields: routes.Fields, Ended: st.Ended},
+			settings: nuclioFront(s, src, inv), queue: a.queue,
+			hooks: proxy.Hooks{Own: routes.Own, Fields: routes.Fields, Ended: st.Ended, Rules: proxy.Rules{HoldBodies: true}},
 			backend: proxy.BackendFunc(func(x *proxy.Exchange) error {
 				return src.Run(x, func(e *nuclio.Exchange) error { return a.function.run(e) })
 			}),
