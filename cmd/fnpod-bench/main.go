@@ -7,6 +7,7 @@
 //	rate.go       rate: constant rates
 //	sizes.go      sizes: bodies there and back
 //	workers.go    workers: warm workers, beside the usual servers of Python
+//	waiting.go    waiting: handlers that wait, in one async worker or in many
 //	trips.go      trips: round trips to workers of every language, beside a bare loop
 //	modes.go      modes: a process for each request, by every launcher
 //	forking.go    the same by os/exec, which they are compared with
@@ -60,6 +61,7 @@ type grammar struct {
 	Rate         rateCmd          `cmd:"" help:"Latency and processor time at constant rates."`
 	Sizes        sizesCmd         `cmd:"" help:"Bodies of 1 byte to 10 MB, there and back."`
 	Workers      workersCmd       `cmd:"" help:"HTTP requests to warm workers, beside the usual servers of Python."`
+	Waiting      waitingCmd       `cmd:"" help:"Handlers that wait: one async worker, beside a worker for each request."`
 	Trips        tripsCmd         `cmd:"" help:"Round trips to warm workers of every language, without HTTP, beside a bare loop."`
 	Modes        modesCmd         `cmd:"" help:"A process for each request, by every launcher, beside warm workers and of-watchdog."`
 	HTTP2        http2Cmd         `cmd:"" name:"http2" help:"Clients that speak HTTP/2 without TLS: requests, and calls of gRPC."`

@@ -225,6 +225,16 @@ func TestHTTP2ComparesRequestsAndCalls(t *testing.T) {
 	require.NotContains(t, report.String(), "| fnpod | – |")
 }
 
+func TestWaitingComparesOneWorkerWithMany(t *testing.T) {
+	t.Parallel()
+	var report bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{
+		"waiting", "--fnpod", built(t), "--requests", "2", "--wait", "1ms", "--rounds", "1", "--duration", "20ms", "--warmup", "5ms", "--noise-limit", "100",
+	}, &report))
+	require.Contains(t, report.String(), "| a worker for each | ")
+	require.NotContains(t, report.String(), "| a worker for each | –")
+}
+
 // It is not parallel: it puts the whole process on one processor.
 func TestTripsCompareWorkersWithBareLoops(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "trips.json")

@@ -284,6 +284,14 @@ func (e evidence) workerTargets() []target {
 			cases: e.byConnections(cell{experiment: "workers"}, "Python, 2", fnpodName, rateOfRecord, 8, 64),
 		},
 		{
+			what: "64 handlers that wait 10 ms: throughput of one async worker ÷ 64 workers", bound: 0.85, least: true, by: "waiting",
+			cases: single(e.ratio(cell{experiment: "waiting", connections: 64}, oneAsyncName, manyName, rateOfRecord)),
+		},
+		{
+			what: "the same: RSS", bound: 0.1, by: "waiting",
+			cases: single(e.ratio(cell{experiment: "waiting", connections: 64}, oneAsyncName, manyName, rssOfRecord)),
+		},
+		{
 			what: "exec to READY ÷ `python3 -I -S -c pass`: fnpod serve to its first answer", bound: 1.3, by: "coldstart",
 			cases: single(e.figureRatio("coldstart", "fnpod serve, Python", firstAnswerMS, "to the end of python3 -I -S -c pass", firstAnswerMS)),
 		},

@@ -86,7 +86,8 @@ func startWorker(ctx context.Context, dir string, l spoken) (*tripWorker, error)
 		w.cancel()
 		return nil, fmt.Errorf("pool ended: %w", err)
 	case <-time.After(20 * time.Second):
-		return nil, errors.Join(fmt.Errorf("no worker is ready: %s", log.text.String()), w.close())
+		_, err := log.pid() // tells what the log says
+		return nil, errors.Join(err, w.close())
 	}
 	var err error
 	if w.id, err = log.pid(); err != nil {
