@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -55,6 +56,12 @@ func (p *pod) keep(ctx context.Context, g *errgroup.Group, admin net.Listener) {
 		return nil
 	})
 	reaper := p.adopt()
+	if _, forks := p.function.(interface{ Launcher() watchdog.Launcher }); forks {
+		// Each process that ends would bring a signal, which costs two wakes; those that it leaves behind are looked for then.
+		reaper.Every = time.Second
+		g.Go(func() error { return reaper.Run(ctx) })
+		return
+	}
 	g.Go(func() error {
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, syscall.SIGCHLD)
