@@ -53,7 +53,7 @@ func TestKnative112To114TheDrainEndsWhenNobodyComes(t *testing.T) {
 	f := newHoldingFunction(t)
 	p := queueProxy(t, f.address, "FNPOD_DRAIN_DELAY=1s")
 	running := p.later("/")
-	hook := p.waitForDrain()
+	hook, second := p.waitForDrain(), p.waitForDrain() // of two user containers
 	p.waitShuttingDown()
 	p.signal(syscall.SIGTERM)
 	for _, fields := range [][]string{
@@ -74,6 +74,7 @@ func TestKnative112To114TheDrainEndsWhenNobodyComes(t *testing.T) {
 	}
 	require.Empty(t, hook, "whoever waits, waits until it is quiet")
 	require.Equal(t, 200, <-hook)
+	require.Equal(t, 200, <-second)
 	require.GreaterOrEqual(t, time.Since(last), time.Second)
 	require.Eventually(t, func() bool {
 		nc, err := net.Dial("tcp", p.listen)

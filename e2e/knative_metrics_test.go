@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,6 +108,28 @@ func TestKnative132UserMetrics(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(series("http_server_request_duration_seconds_count"), `http_response_status_code="500"`) // cut, not whole
 	}, 10*time.Second, 10*time.Millisecond)
+}
+
+// 13.3: who waits for a slot is no invocation yet.
+func TestKnative133TheWaitIsInOneSeriesAlone(t *testing.T) {
+	t.Parallel()
+	p, series := measuredPod(t, userContainer(t, func(http.ResponseWriter, *http.Request) { time.Sleep(100 * time.Millisecond) }), "CONTAINER_CONCURRENCY=1")
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() { p.ask("GET", "/", "") })
+	}
+	clients.Wait()
+	sum := func(name string) float64 {
+		line := strings.TrimSpace(series(name + "_sum"))
+		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		require.NoError(t, err)
+		return v
+	}
+	require.Eventually(t, func() bool {
+		return strings.HasSuffix(series("http_server_request_duration_seconds_count"), " 4\n") && strings.HasSuffix(series("kn_serving_invocation_duration_seconds_count"), " 4\n")
+	}, 10*time.Second, 10*time.Millisecond)
+	require.GreaterOrEqual(t, sum("kn_serving_invocation_duration_seconds"), 0.4)
+	require.GreaterOrEqual(t, sum("http_server_request_duration_seconds"), sum("kn_serving_invocation_duration_seconds")+0.3, "one, two and three waited for")
 }
 
 func TestKnativeD4TimeoutsAndClientsThatLeaveAreNotGood(t *testing.T) {

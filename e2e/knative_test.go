@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -326,6 +327,44 @@ func TestKnative111AtMostElevenPerSlot(t *testing.T) {
 	}
 }
 
+// Who leaves the line gives its place to another, and that is nobody's error.
+func TestKnative111WhoLeavesFreesItsPlace(t *testing.T) {
+	t.Parallel()
+	otherwise(t, "there is no admin port to read")
+	f := newHoldingFunction(t)
+	p := queueProxy(t, f.address, "CONTAINER_CONCURRENCY=1")
+	first := p.later("/")
+	var line []<-chan answer
+	for range 9 {
+		line = append(line, p.later("/"))
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.listen, nil)
+	require.NoError(t, err)
+	left := make(chan error, 1)
+	go func() {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		left <- err
+	}()
+	p.waitRequests(1, 10)
+	resp, _ := p.ask("GET", "/", "")
+	require.Equal(t, 503, resp.StatusCode)
+	leave()
+	require.ErrorIs(t, <-left, context.Canceled)
+	p.waitRequests(1, 9)
+	line = append(line, p.later("/"))
+	p.waitRequests(1, 10)
+	f.release()
+	for _, got := range append(line, first) {
+		require.Equal(t, 200, (<-got).code)
+	}
+	require.NotContains(t, p.log.String(), `"ERROR"`)
+	require.NotContains(t, p.log.String(), `"WARN"`)
+}
+
 func TestKnative14Errors(t *testing.T) {
 	t.Parallel()
 	nobody := freePort(t)
@@ -359,7 +398,9 @@ func TestKnative15SettingsThatAreWrongOpenNoPort(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
-	p = prepareQueueProxy(t, freePort(t), "QUEUE_SERVING_PORT="+portOf(t, l.Addr().String()))
-	p.begin()
-	require.Equal(t, 1, p.exit(), "a port that is taken")
+	for _, name := range []string{"QUEUE_SERVING_PORT", "FNPOD_KNATIVE_ADMIN_PORT", "FNPOD_KNATIVE_AUTOSCALER_PORT"} {
+		p = prepareQueueProxy(t, freePort(t), name+"="+portOf(t, l.Addr().String()))
+		p.begin()
+		require.Equal(t, 1, p.exit(), "a port that is taken: %s", name)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"runtime/debug"
 	"strconv"
@@ -152,13 +153,42 @@ func (b *HTTPBackend) http2Request(ctx context.Context, x *Exchange, body *strea
 	if x.body.inMemory {
 		r.ContentLength = int64(len(x.body.whole))
 	}
-	if t := x.Trailers(); x.body.inMemory && len(t) > 0 {
-		r.Trailer = http.Header{}
-		for _, f := range t {
-			r.Trailer.Add(string(f.Name), string(f.Value))
-		}
+	r.Trailer = x.announced()
+	body.trailer = r.Trailer
+	if x.body.inMemory {
+		body.fillTrailer()
 	}
 	return r.WithContext(ctx)
+}
+
+// announced are the names of trailers that the request says are to come. Others cannot go on: net/http wants to know them first. Those
+// of a body in memory are there.
+func (x *Exchange) announced() http.Header {
+	var names [][]byte
+	switch st := x.c.stream; {
+	case x.body.inMemory:
+		for _, f := range x.Trailers() {
+			names = append(names, f.Name)
+		}
+	case st != nil:
+		for name := range st.r.Trailer {
+			names = append(names, []byte(name))
+		}
+	default:
+		if list, n := http1.Find(x.req.Fields, http1.Trailer); n == 1 {
+			names = bytes.Split(list, []byte{','})
+		}
+	}
+	var h http.Header
+	for _, name := range names {
+		if name := string(textproto.TrimBytes(name)); http1.ValidName(name) && http1.ValidTrailer(name) {
+			if h == nil {
+				h = http.Header{}
+			}
+			h[textproto.CanonicalMIMEHeaderKey(name)] = nil
+		}
+	}
+	return h
 }
 
 // relayHTTP2 passes the function's answer on.
@@ -244,8 +274,9 @@ func (streamReset) Error() string { return "stream reset" }
 // streamedBody lets net/http read the request's body from a goroutine of its own,
 // until detach takes the Exchange away from it.
 type streamedBody struct {
-	x     *Exchange
-	whole *bytes.Reader // the body when it is in memory
+	x       *Exchange
+	whole   *bytes.Reader // the body when it is in memory
+	trailer http.Header   // of the request: names, which get values at the end of the body
 
 	mu       sync.Mutex // held while x is used by Read
 	detached bool       // guarded by mu
@@ -277,10 +308,21 @@ func (r *streamedBody) Read(p []byte) (n int, err error) {
 	}()
 	n, err = r.x.ReadBody(p)
 	if errors.Is(err, io.EOF) {
+		r.fillTrailer()
 		r.ended.Store(true)
 		r.x.extendAnswerTime(r.x.c.srv.now())
 	}
 	return n, err
+}
+
+// fillTrailer gives the trailers that were announced their values.
+func (r *streamedBody) fillTrailer() {
+	for _, f := range r.x.Trailers() {
+		key := textproto.CanonicalMIMEHeaderKey(string(f.Name))
+		if _, ok := r.trailer[key]; ok {
+			r.trailer[key] = append(r.trailer[key], string(f.Value))
+		}
+	}
 }
 
 // Close implements io.Closer. net/http calls it, maybe late, when it wants no more, and

@@ -29,6 +29,9 @@ type knativeCmd struct {
 // waitingPlaces is how many requests may wait for each that may run.
 const waitingPlaces = 10
 
+// certificateEvery is how often a certificate is looked at while nobody comes.
+const certificateEvery = time.Minute
+
 // Ports of a queue-proxy that the controller relies on and does not name.
 const (
 	knativeAdminPort      = 8022
@@ -174,6 +177,7 @@ func (c *knativeCmd) secure(p *pod, inv *invocation) error {
 		return err
 	}
 	config.GetCertificate = pair.get
+	p.platform.keepers = append(p.platform.keepers, func(ctx context.Context) error { return pair.watch(ctx, certificateEvery) })
 	settings := c.proxy.Front
 	settings.Listen = address{network: "tcp", address: ":" + strconv.Itoa(c.settings.TLSPort)}
 	p.queue = queue.New(settings.Queue.config())

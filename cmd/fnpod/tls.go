@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -65,6 +66,22 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		c.look()
 	}
 	return c.current, nil
+}
+
+// watch looks at the files every so often until ctx ends, so that the log tells of a new pair though nobody comes.
+func (c *certificate) watch(ctx context.Context, every time.Duration) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			c.mu.Lock()
+			c.look()
+			c.mu.Unlock()
+		}
+	}
 }
 
 // look loads a pair that is new, and reports what came of it once. Called under mu.

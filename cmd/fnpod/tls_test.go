@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -64,6 +66,29 @@ func TestACertificateThatChangesIsReadAgain(t *testing.T) {
 	require.Equal(t, "second", c.served(t))
 	require.Equal(t, "second", c.served(t))
 	require.Equal(t, 1, strings.Count(log.String(), "certificate loaded"), log)
+}
+
+// 9.3 of Knative's contract: the log tells of a new pair, also while nobody comes.
+func TestACertificateIsWatched(t *testing.T) {
+	dir := t.TempDir()
+	files := writePair(t, dir, "first")
+	synctest.Test(t, func(t *testing.T) {
+		c, log := newCertificate(t, files)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.watch(ctx, time.Minute) }()
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		require.Empty(t, log.String())
+		writePair(t, dir, "second")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, strings.Count(log.String(), "certificate loaded"), log)
+		time.Sleep(time.Hour)
+		cancel()
+		require.NoError(t, <-ended)
+		require.Equal(t, 1, strings.Count(log.String(), "certificate loaded"), log)
+	})
 }
 
 // Kubernetes swaps a link to a folder, and both files with it.

@@ -1,8 +1,11 @@
 package knative_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -162,6 +165,34 @@ func TestKnative76Attempts(t *testing.T) {
 	require.True(t, ask("[]", "ENABLE_MULTI_CONTAINER_PROBES=true"))
 	require.True(t, ask("[null]", "ENABLE_MULTI_CONTAINER_PROBES=true"), "D8")
 	require.False(t, ask(`[null,{"tcpSocket":{"port":PORT}`+once+`,{"tcpSocket":{"port":1}`+once+`]`, "ENABLE_MULTI_CONTAINER_PROBES=true"), "all must pass")
+}
+
+// Certificates are not looked at, as kubelet does not.
+func TestKnative76HTTPS(t *testing.T) {
+	function := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	function.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(function.Close)
+	_, port, err := net.SplitHostPort(function.Listener.Addr().String())
+	require.NoError(t, err)
+	for scheme, want := range map[string]bool{"HTTPS": true, "https": true, "HTTP": false} {
+		probe := `{"httpGet":{"path":"/","port":` + port + `,"scheme":"` + scheme + `"},"periodSeconds":1,"timeoutSeconds":5}`
+		require.Equal(t, want, prober(t, probe, "ENABLE_HTTP2_AUTO_DETECTION=true").Ask(nil), scheme)
+	}
+}
+
+// A run that fails is one line, however many attempts it had.
+func TestKnative75AFailedRunIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := knative.Read(controller(`SERVING_READINESS_PROBE={"tcpSocket":{"port":1}}`))
+		require.NoError(t, err)
+		var out bytes.Buffer
+		p := knative.NewProber(s, slog.New(slog.NewJSONHandler(&out, nil)))
+		defer p.Close()
+		p.SetAttempt(func(context.Context) error { return errors.New("refused") })
+		require.False(t, p.Ask(nil))
+		require.Equal(t, 1, bytes.Count(out.Bytes(), []byte("\n")))
+		require.Regexp(t, `"function is not ready","err":"\d+ attempts failed, the last: refused"`, out.String())
+	})
 }
 
 func TestKnative76HTTP2IsFoundOut(t *testing.T) {
