@@ -289,6 +289,7 @@ func TestOpenFaaS19ClassicHandlersAnswerAsTheTemplates(t *testing.T) {
 		{server: "classic_server.py", program: []string{flaskPython(t), "index.py"}, handler: "classic_handler.py", as: "function/handler.py"},
 		{server: "classic_server.js", program: []string{"node", "index.js"}, handler: "classic_handler.js", as: "function/handler.js"},
 		{server: "classic_server.rb", program: []string{"ruby", "index.rb"}, handler: "classic_handler.rb", as: "function/handler.rb"},
+		{server: "classic_server.php", program: []string{"php", "index.php"}, handler: "classic_handler.php", as: "function/src/Handler.php"},
 	} {
 		m.contract, m.env, m.old = "openfaas-classic", []string{"LANG=C.UTF-8"}, []string{"FNPOD_PLATFORM=openfaas-classic", "combine_output=false"}
 		m.same(t, requests)

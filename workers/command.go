@@ -35,6 +35,9 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 		c.dir = filepath.Dir(cfg.Handler.File)
 		if strings.HasPrefix(cfg.Contract, wrapper.OpenFaaS) {
 			c.dir = filepath.Dir(c.dir) // templates keep the handler in a folder below that of their program
+			if cfg.Handler.language() == &php && filepath.Base(filepath.Dir(cfg.Handler.File)) == "src" {
+				c.dir = filepath.Dir(c.dir) // of which Composer has the sources in another
+			}
 		}
 	}
 	c.env = append(c.env, cfg.Env...)

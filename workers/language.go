@@ -73,7 +73,7 @@ var php = language{
 	program:    "php",
 	own:        []string{"-r", "fwrite(fopen('php://fd/3', 'wb'), PHP_BINARY);"},
 	wrapper:    wrapper.PHP,
-	contracts:  []string{wrapper.Native},
+	contracts:  wrapper.PHPContracts(),
 }
 
 var perl = language{

@@ -199,6 +199,7 @@ function a($value): string
 final class Worker
 {
     public static $file;
+    public static $contract = null;    // how handlers that are not native are loaded and called
     private static $name;
     private static $handle;
     private static $in;
@@ -249,6 +250,9 @@ final class Worker
         if (!\is_file(self::$file) || !\is_readable(self::$file)) {
             throw new \RuntimeException('cannot read the handler: ' . self::$file);
         }
+        if (self::$contract !== null) {
+            self::$contract->begin(self::$file);
+        }
     }
 
     private static function open(string $fd, string $mode)
@@ -262,6 +266,11 @@ final class Worker
     /** Finds the handler in what the file has defined or returned, and runs init. */
     public static function loaded($returned): void
     {
+        if (self::$contract !== null) {
+            self::$handle = self::$contract->handler(self::$name);
+            self::ready(self::$contract->type);
+            return;
+        }
         $name = self::$name === '' ? 'handle' : \str_replace('.', '::', self::$name);
         self::$handle = self::$name === '' && $returned instanceof \Closure ? $returned : $name;
         if (!\is_callable(self::$handle)) {
@@ -271,7 +280,11 @@ final class Worker
         if (\function_exists('init') && $name !== 'init') {
             \init();
         }
-        $label = \is_string(self::$handle) ? $name : 'return';
+        self::ready(\is_string(self::$handle) ? $name : 'return');
+    }
+
+    private static function ready(string $label): void
+    {
         self::say(READY, 1, ['handler', \basename(self::$file) . ':' . $label,
             'init_ms', (string) \round((\microtime(true) - self::$began) * 1000)]);
         self::$state = 'serving';
@@ -322,7 +335,14 @@ final class Worker
             self::halt(1);
         }
         if (self::$answering !== null) {
-            self::put(self::errorFrame(ERROR, 500, self::$answering, $what) . \pack('VVCCvV', 0, 0, BYE, 0, 0, 0));
+            $bye = \pack('VVCCvV', 0, 0, BYE, 0, 0, 0);
+            $answer = self::$contract === null ? null : self::$contract->ended(!$fatal);
+            if ($answer !== null) {
+                self::answer(self::$answering, $answer);
+                self::put($bye);
+                return;
+            }
+            self::put(self::errorFrame(ERROR, 500, self::$answering, $what) . $bye);
         }
     }
 
@@ -799,7 +819,7 @@ final class Worker
 // The file is loaded here, where its variables are global, as those of any PHP program are.
 try {
     Worker::begin();
-    Worker::loaded(require Worker::$file);
+    Worker::loaded(require_once Worker::$file);
 } catch (\Throwable $error) {
     Worker::broken($error);
 }

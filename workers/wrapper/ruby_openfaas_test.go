@@ -95,6 +95,8 @@ func TestOpenFaaS19RubyHTTPMethods(t *testing.T) {
 	for i, method := range []string{"PATCH", "OPTIONS", "PROPFIND"} {
 		require.Equal(t, uint16(404), w.ask(request(uint32(i+10), method, "/", "", nil)).code, method)
 	}
+	w.send(frame{kind: tExit})
+	require.Equal(t, 0, w.ended())
 	require.Contains(t, w.stdout.String(), "printed\n")
 }
 
@@ -175,6 +177,8 @@ end
 	}
 	require.Equal(t, "x/y", ask("a", "content-type", "x/y").pair("content-type"), "classic §17: that of the request")
 	require.Equal(t, uint16(405), w.ask(request(99, "OPTIONS", "/", "", nil)).code)
+	w.send(frame{kind: tExit})
+	require.Equal(t, 0, w.ended())
 	require.Contains(t, w.stderr.String(), "log\n")
 	require.Contains(t, w.stderr.String(), "lost\n", "of a call that failed")
 	require.Empty(t, w.stdout.String())

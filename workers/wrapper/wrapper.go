@@ -17,6 +17,7 @@
 //	ruby_openfaas.rb    as python_openfaas.py
 //	ruby_nuclio.rb      as python_nuclio.py
 //	php.php             the PHP worker
+//	php_openfaas.php    as python_openfaas.py
 //	perl.pl             the Perl worker
 //	java/               the Java worker's source; java.jar is built from it by make java
 package wrapper
@@ -36,7 +37,7 @@ const (
 	Native          = "native"
 	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback, in Ruby run(body, env)
 	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
-	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback, in Ruby run(text)
+	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback, in Ruby run(text), in PHP handle(text) of a class
 	Nuclio          = "nuclio"           // handler(context, event)
 	Kubeless        = "kubeless"         // handler(event, context)
 )
@@ -166,11 +167,27 @@ func Ruby(contract string) string {
 }
 
 //go:embed php.php
-var php string
+var phpCore string
 
-// PHP returns the source of the PHP worker, for PHP 7.4 and later; empty for another contract than Native. Run it as
+//go:embed php_openfaas.php
+var phpOpenFaaS string
+
+// PHPContracts are the contracts of PHP workers.
+func PHPContracts() []string { return []string{Native, OpenFaaSClassic} }
+
+// PHP returns the source of the PHP worker for a contract, for PHP 7.4 and later; empty if there is none. Run it as
 // `php FILE`, where FILE may be a link in /proc; it needs no extension.
-func PHP(contract string) string { return onlyNative(php, contract) }
+func PHP(contract string) string {
+	switch contract {
+	case Native:
+		return phpCore
+	case OpenFaaSClassic:
+		load := strings.LastIndex(phpCore, "\n// The file is loaded here")
+		return phpCore[:load] + "\n" + phpOpenFaaS + phpCore[load:]
+	default:
+		return ""
+	}
+}
 
 //go:embed perl.pl
 var perl string
