@@ -129,6 +129,8 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 		"bytes":  {files: py("def handler(context, event):", "    print('event-' + event.trigger.kind.decode(), event.path, event.headers, event.topic, event.url, flush=True)"), env: []string{"NUCLIO_PYTHON_DECODE_EVENT_STRINGS=no"}},
 		"node": {runtime: "nodejs", handler: "handler.js:handler", files: map[string]string{"handler.js": "exports.handler = (context, event) => {\n  const { kind, name } = event.trigger;\n" +
 			"  console.log('event-' + kind, JSON.stringify({ ...event, kind, name, trigger: undefined, timestamp: undefined, 'content-type': undefined, last_in_batch: false, body: event.body.toString('latin1'), year: event.timestamp.getFullYear() }));\n  context.callback('ok');\n};\n"}},
+		"ruby": {runtime: "ruby", handler: "main:handler", files: map[string]string{"main.rb": "def handler(context, event)\n  e = event\n" +
+			"  $stdout.puts \"event-#{e.trigger.kind} #{e.path} #{e.url} #{e.headers} #{e.body.b.inspect} #{e.timestamp.year > 2000} #{e.fields}\"\n  $stdout.flush\n  'ok'\nend\n"}},
 		"shell":    {runtime: "shell", handler: "main.sh:x", files: map[string]string{"main.sh": "echo \"event-$NUCLIO_TRIGGER_KIND $NUCLIO_TRIGGER_CLASS $NUCLIO_EVENT_PATH $NUCLIO_EVENT_URL $(/bin/cat)\" > /proc/$PPID/fd/1\n"}},
 		"external": {env: []string{"NUCLIO_PYTHON_WRAPPER_PATH=" + wrapper}},
 	} {
@@ -180,6 +182,9 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 				require.Equal(t, "shared//x/../%41 all", p.said("event-mqtt "))
 				_, kind := nuclioAsk(t, p, "POST", "/", "", `Fnpod-Event: {"trigger": {"kind": "nats"}}`)
 				require.Equal(t, "http", kind, "no client can say what only we say")
+			case "ruby":
+				require.Equal(t, `ruby.x  {"X-B"=>["1", "ü"]} "h\x00\xFF" true {}`, p.said("event-nats "))
+				require.Equal(t, `ruby//x/../%41 `+mqtt.address+` {} "b\xC3\xB6dy" true {}`, p.said("event-mqtt "))
 			case "shell":
 				require.Equal(t, "async shell//x/../%41 "+mqtt.address+" bödy", p.said("event-mqtt "))
 			}

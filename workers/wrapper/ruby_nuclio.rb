@@ -161,6 +161,7 @@ module Fnpod
 
       # Makes the event of a request.
       def event(req)
+        return message(req) if req.scheme.start_with?('message/')
         headers = {}
         req.headers_all.each do |name, values|
           headers[name.split('-', -1).map(&:capitalize).join('-')] = wire(name == 'cookie' ? values.join('; ') : values[-1])
@@ -176,6 +177,15 @@ module Fnpod
           binary(made, headers)
         end
         Event.new(**made)
+      end
+
+      # Makes the event of a message of a broker: what is known of it comes as JSON in a field, its body as it is.
+      def message(req)
+        require 'json'
+        facts = JSON.parse(req.headers['fnpod-event'], symbolize_names: true)
+        known = facts.slice(:content_type, :fields, :id, :method, :path, :url, :version)
+        Event.new(**known, body: req.body, headers: facts[:headers].transform_keys(&:to_s), timestamp: moment(facts[:timestamp]),
+                           trigger: Trigger.new(kind: facts[:trigger][:kind]))
       end
 
       # Returns what can be sent of whatever a handler returned.
