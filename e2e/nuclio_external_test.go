@@ -84,6 +84,15 @@ func TestNuclio74Replies(t *testing.T) {
 	for _, want := range []string{`\(W\) sor\.http\.w0\.python\.logger hot ü {"b": \[1\]}`, `\(I\) sor\.http\.w0\.python\.logger starting {"a": 1}`} {
 		require.Eventually(t, func() bool { return regexpMatch(want, p.log.String()) }, 10*time.Second, time.Millisecond, want)
 	}
+	resp, _ = nuclioAsk(t, p, "POST", "/raw", good+"\n", "X-Nuclio-Log-Level: info")
+	require.Equal(t, "[]", resp.Header.Get("X-Nuclio-Logs"), "5.6")
+	for range 30 { // 7.5, 5.6: lines of an event are its own, by whichever way they come
+		const line = `{"kind": "log", "attributes": {"level": "info", "message": "by the other way, too"}}`
+		resp, _ = nuclioAsk(t, p, "POST", "/control", line+"\nnonsense\n"+line, "X-Nuclio-Log-Level: info")
+		require.Equal(t, 2, strings.Count(resp.Header.Get("X-Nuclio-Logs"), "by the other way, too"))
+		resp, _ = nuclioAsk(t, p, "POST", "/control", line, "X-Nuclio-Log-Level: warn")
+		require.Equal(t, "[]", resp.Header.Get("X-Nuclio-Logs"))
+	}
 	_, _ = nuclioAsk(t, p, "POST", "/control", `{"kind": "log", "attributes": {"level": "error", "message": "by the other way"}}`)
 	require.Eventually(t, func() bool { return strings.Contains(p.log.String(), "by the other way") }, 10*time.Second, time.Millisecond, "7.5")
 }

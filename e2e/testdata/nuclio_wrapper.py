@@ -71,7 +71,7 @@ while True:
     size = struct.unpack('>i', exactly(4))[0]
     event = Packed(exactly(size)).value()
     path, body = event['path'], event['body']
-    if event['trigger']['kind'] != 'http':
+    if event['trigger']['kind'] in ('nats', 'mqtt'):
         shown = dict(event, body=body.decode('latin-1'), **event['trigger'])
         print('event-' + shown['kind'], json.dumps(shown), flush=True)
         say(b'r', {'body_encoding': 'text'})

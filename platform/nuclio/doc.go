@@ -17,6 +17,7 @@
 //	shell.go       a process per event
 //	external.go    wrappers of Nuclio's own: the pool
 //	wrapped.go     one of them, and an event on its way through it
+//	control.go     its second socket
 //	wire.go        what both sides say, as bytes
 //	log.go         lines as people grep them
 //	admin.go       the ports 8081 and 8082

@@ -38,8 +38,9 @@ type wrapped struct {
 	conn  net.Conn
 	lines *bufio.Reader
 
-	control sync.WaitGroup // the reader of the control socket
-	second  net.Conn       // nil: none
+	control *control // nil: none
+	mu      sync.Mutex
+	current *event // guarded by mu, with its logs: the one in progress
 
 	born        time.Time
 	interrupted atomic.Bool
@@ -117,10 +118,12 @@ func (w *wrapped) connect(ctx context.Context, event, control net.Listener) (err
 		return w.unready(ctx, err)
 	}
 	if control != nil {
-		if w.second, err = accept(waiting, control); err != nil {
+		second, err := accept(waiting, control)
+		if err != nil {
 			return w.unready(ctx, err)
 		}
-		w.control.Go(w.readControl)
+		w.control = newControl(second, w.controlLine) //nolint:contextcheck // only log records are written without a context
+		go w.control.run()                            // close waits for it
 	}
 	w.lines = bufio.NewReaderSize(w.conn, 64<<10)
 	go func() {
@@ -221,6 +224,7 @@ type event struct {
 func (w *wrapped) serve(x workers.Exchange, frame []byte) error {
 	e := &event{x: x}
 	e.least, e.wanted = logLevel(x.Request())
+	e.logs = []json.RawMessage{} // none is [], not null
 	if limit := w.pool.limit; limit > 0 {
 		e.until = time.Now().Add(limit)
 	}
@@ -228,7 +232,9 @@ func (w *wrapped) serve(x workers.Exchange, frame []byte) error {
 	if cause := x.OnInterrupt(w); cause != nil {
 		return cause
 	}
+	w.set(e)
 	err := w.exchange(e, frame)
+	w.set(nil)
 	if cause := x.OnInterrupt(nil); cause != nil && e.gone == nil && err != nil {
 		err = cause
 	}
@@ -381,7 +387,13 @@ func (w *wrapped) answer(e *event, text []byte, streams bool) error {
 	}
 	var more [][2]string
 	if e.wanted {
-		if logs, err := json.Marshal(e.logs); err == nil && len(logs) < mostLogs {
+		if w.control != nil {
+			w.control.flush()
+		}
+		w.mu.Lock()
+		logs, err := json.Marshal(e.logs)
+		w.mu.Unlock()
+		if err == nil && len(logs) < mostLogs {
 			more = [][2]string{{"X-Nuclio-Logs", asciiJSON(logs)}}
 		} else {
 			w.log.Warn("Logs are too long for a field of the answer")
@@ -458,26 +470,24 @@ func (w *wrapped) logLine(text []byte, e *event) {
 		return
 	}
 	if b, err := json.Marshal(record); err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		e.logs = append(e.logs, b)
 	}
 }
 
-// readControl reads the control socket until it is closed: newer wrappers send their log lines there.
-func (w *wrapped) readControl() {
-	lines := bufio.NewReader(w.second)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if err != nil {
-			return
-		}
-		var message struct {
-			Kind       string          `json:"kind"`
-			Attributes json.RawMessage `json:"attributes"`
-		}
-		if json.Unmarshal(line, &message) == nil && message.Kind == "log" {
-			w.logLine(message.Attributes, nil)
-		}
-	}
+// controlLine passes a line on that came by the control socket: it is one of the event in progress, if there is one.
+func (w *wrapped) controlLine(record []byte) {
+	w.mu.Lock()
+	e := w.current
+	w.mu.Unlock()
+	w.logLine(record, e)
+}
+
+func (w *wrapped) set(e *event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.current = e
 }
 
 // callbackTime is what a wrapper has to hear a signal before it is hung up on.
@@ -500,17 +510,20 @@ func (w *wrapped) end(grace time.Duration) {
 
 func (w *wrapped) hangUp() {
 	w.unfit.Store(true)
-	for _, c := range []net.Conn{w.conn, w.second} {
-		if c != nil {
-			_ = c.Close() // nothing is in it that matters
-		}
+	if w.conn != nil {
+		_ = w.conn.Close() // nothing is in it that matters
+	}
+	if w.control != nil {
+		_ = w.control.Close() // likewise
 	}
 }
 
 // close gives everything back. The process has ended.
 func (w *wrapped) close() {
 	w.hangUp()
-	w.control.Wait()
+	if w.control != nil {
+		<-w.control.ended
+	}
 }
 
 // endOf is nil for the end of a body.
