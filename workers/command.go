@@ -50,6 +50,9 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	if cfg.LaneBytes > 0 {
 		c.env = append(c.env, fmt.Sprintf("FNPOD_WORKER_LANE=5,%d,%d", cfg.LaneBytes, cfg.LaneBytes))
 	}
+	if cfg.Watch { // a file that changes twice in a second looks the same to Python's cache
+		c.env = append(c.env, "PYTHONDONTWRITEBYTECODE=1")
+	}
 	if cfg.Contract != wrapper.Native {
 		c.env = append(c.env, "FNPOD_WORKER_CONTRACT="+cfg.Contract)
 	}

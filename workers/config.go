@@ -30,6 +30,11 @@ type Config struct {
 	Path     string   // where programs are looked up, like $PATH
 	Dir      string   // working directory; empty: the folder of the handler's file
 
+	Warmup []Warmup // what each new worker has to answer before it gets requests
+	// Watch has the function loaded anew when its files change, for development. A function that does not start is no
+	// reason for Run to end then.
+	Watch bool
+
 	// WithoutRequestID keeps the id that we give to a request without an X-Request-Id from the function.
 	WithoutRequestID bool
 	// Turns gives each request to the worker that has been idle longest, instead of the one that was busy last.
@@ -111,6 +116,11 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("workers-lane-bytes %d: must be a multiple of %d", c.LaneBytes, page))
 	}
 	between("workers-concurrency", int64(c.Concurrency), 1, 1<<16-1)
+	for i := range c.Warmup {
+		if err := c.Warmup[i].validate(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if err := c.validateProgram(); err != nil {
 		errs = append(errs, err)
 	}

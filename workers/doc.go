@@ -16,6 +16,10 @@
 // for all of them (shared.go), each request is a slot with its inbox (slot.go), and one
 // that does not end does not take the others along (condemn.go).
 //
+// Before a worker counts as ready it may have requests to answer (warmup.go). When the
+// files of the function change, one worker of the new version goes before the others
+// (watch.go, reload.go).
+//
 // The life of a worker: Pool.tend decides how many there are (scale.go), nurse
 // starts one and waits for its end (nurse.go, start.go), language.go and
 // wrapper.go say which program that is. The bytes between the two processes are

@@ -19,3 +19,6 @@ func (p *Pool) BackOff() time.Duration {
 
 // CountOOM sets where the kernel counts. Call it before Run.
 func (p *Pool) CountOOM(files ...string) { p.oomFiles = files }
+
+// Fingerprint is a number that changes with the files of the function.
+func (h Handler) Fingerprint() uint64 { return h.fingerprint() }

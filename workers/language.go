@@ -30,6 +30,7 @@ type language struct {
 	own        []string                     // arguments that print the interpreter's real path to fd 3; none: it is never asked
 	wrapper    func(contract string) string // source; empty for a contract that the language has not
 	contracts  []string
+	watched    []string // extensions of files of a function
 }
 
 // program is no language: a file with another extension that can be executed speaks the protocol itself.
@@ -45,6 +46,7 @@ var python = language{
 	own:        []string{"-c", "import os, sys; os.write(3, os.fsencode(sys.executable))"},
 	wrapper:    wrapper.Python,
 	contracts:  wrapper.PythonContracts(),
+	watched:    []string{".py"},
 }
 
 var node = language{
@@ -56,6 +58,7 @@ var node = language{
 	own:       []string{"-e", "require('fs').writeSync(3, process.execPath)"},
 	wrapper:   wrapper.Node,
 	contracts: wrapper.NodeContracts(),
+	watched:   []string{".js", ".mjs", ".cjs", ".json"},
 }
 
 var ruby = language{
@@ -65,6 +68,7 @@ var ruby = language{
 	own:        []string{"-e", "require 'rbconfig'; IO.for_fd(3).syswrite(RbConfig.ruby)"},
 	wrapper:    wrapper.Ruby,
 	contracts:  wrapper.RubyContracts(),
+	watched:    []string{".rb"},
 }
 
 var php = language{
@@ -74,6 +78,7 @@ var php = language{
 	own:        []string{"-r", "fwrite(fopen('php://fd/3', 'wb'), PHP_BINARY);"},
 	wrapper:    wrapper.PHP,
 	contracts:  wrapper.PHPContracts(),
+	watched:    []string{".php"},
 }
 
 var perl = language{
@@ -83,6 +88,7 @@ var perl = language{
 	own:        []string{"-e", "open my $f, '>&=', 3; syswrite $f, $^X"},
 	wrapper:    wrapper.Perl,
 	contracts:  []string{wrapper.Native},
+	watched:    []string{".pl", ".pm"},
 }
 
 var java = language{
@@ -92,6 +98,7 @@ var java = language{
 	args:       []string{"-XX:-UsePerfData", "-jar"}, // no file in /tmp for each worker
 	wrapper:    wrapper.Java,
 	contracts:  []string{wrapper.Native},
+	watched:    []string{".java", ".jar"},
 }
 
 // ParseHandler reads FILE[:function]. The file must exist, be readable and have

@@ -26,7 +26,7 @@ func (p *Pool) nurse(ctx context.Context, w *worker) {
 	if w.ended != nil {
 		<-w.ended
 	}
-	if w.shared != nil && err == nil {
+	if w.heard {
 		<-w.shared.done
 	}
 	p.gone(ctx, w, err)
@@ -42,7 +42,11 @@ func (w *worker) live(ctx context.Context) (err error) {
 	leave := w.leave
 	if w.shared != nil {
 		go w.shared.run() //nolint:contextcheck // only log records are written without a context
+		w.heard = true
 		leave = w.shared.leave
+	}
+	if err := w.warmUp(ctx); err != nil {
+		return err
 	}
 	w.pool.joined(w)
 	select {
@@ -80,6 +84,10 @@ func (p *Pool) joined(w *worker) {
 		close(p.ready)
 	}
 	p.look()
+	if !p.arrived(w) {
+		p.retire(w, ReasonRecycled)
+		return
+	}
 	if old := w.replaces; old != nil {
 		w.replaces = nil
 		p.replace(old)
@@ -170,8 +178,13 @@ func (p *Pool) startFailed(w *worker, err error) {
 	if !errors.As(err, &init) {
 		init.Type, init.Message = "Exec", err.Error()
 	}
+	if w.heralds && p.serves() {
+		w.log.Error("new version of the function did not start: the old one goes on", "type", init.Type, "message", init.Message,
+			"traceback", init.Traceback)
+		return
+	}
 	p.initError = init
-	if !p.wasReady && !watchdog.Transient(err) {
+	if !p.wasReady && !watchdog.Transient(err) && !p.cfg.Watch {
 		select {
 		case p.fatal <- init:
 		default: // one is enough
@@ -184,6 +197,16 @@ func (p *Pool) startFailed(w *worker, err error) {
 	if err := p.hopeless(); err != nil {
 		p.dismissLine(err)
 	}
+}
+
+// serves reports whether a worker gets requests. It needs mu.
+func (p *Pool) serves() bool {
+	for w := range p.workers {
+		if w.state == idle || w.state == busy {
+			return true
+		}
+	}
+	return false
 }
 
 // leave lets the worker finish what it does on its own account and end; the

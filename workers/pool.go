@@ -41,6 +41,9 @@ type Pool struct {
 	failures  int                  // guarded by mu: starts in a row that led to nothing
 	notBefore int64                // guarded by mu: next start
 	initError *InitError           // guarded by mu: of the last start; nil if it worked
+	version   int                  // guarded by mu: of the function, as it was loaded last
+	serving   int                  // guarded by mu: the version that gets requests
+	heralded  int                  // guarded by mu: the version whose first worker was started
 	stuck     int                  // guarded by mu: workers that were killed and do not end
 	closed    error                // guarded by mu: why there are no workers any more
 	stats     Stats                // guarded by mu: only the counters
@@ -78,6 +81,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	err := p.command.prepare(ctx, &p.cfg, p.log)
 	if err == nil {
 		p.oom.Begin(p.oomFiles)
+		if p.cfg.Watch {
+			p.nurses.Go(func() { p.watch(ctx) })
+		}
 		err = p.keep(ctx)
 	}
 	cancel()
@@ -154,10 +160,8 @@ func (p *Pool) Health() error {
 	if p.closed != nil {
 		return p.closed
 	}
-	for w := range p.workers {
-		if w.state == idle || w.state == busy {
-			return nil
-		}
+	if p.serves() {
+		return nil
 	}
 	if err := p.hopeless(); err != nil {
 		return err
@@ -289,10 +293,8 @@ func (p *Pool) hopeless() error {
 	if !failing && p.stuck < p.cfg.Max {
 		return nil
 	}
-	for w := range p.workers {
-		if w.state == idle || w.state == busy {
-			return nil
-		}
+	if p.serves() {
+		return nil
 	}
 	if !failing {
 		return fmt.Errorf("%w: %d workers were killed and do not end", ErrNotReady, p.stuck)

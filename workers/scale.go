@@ -27,6 +27,7 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 	wait := int64(tick)
 	n, inFlight := p.counts()
 	p.full = n >= p.cfg.Max
+	p.herald(ctx)
 	if now < p.notBefore {
 		return time.Duration(min(wait, p.notBefore-now))
 	}
@@ -59,7 +60,7 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 // that will replace another, and how many are being started. It needs mu.
 func (p *Pool) counts() (n, inFlight int) {
 	for w := range p.workers {
-		if w.replaces == nil && !w.retiring && !w.replaced && !w.condemned {
+		if w.replaces == nil && !w.heralds && !w.retiring && !w.replaced && !w.condemned {
 			n++
 		}
 		if w.state == starting {
@@ -70,7 +71,7 @@ func (p *Pool) counts() (n, inFlight int) {
 }
 
 // spawn starts a worker; its nurse does the rest. It needs mu.
-func (p *Pool) spawn(ctx context.Context, replaces *worker) {
+func (p *Pool) spawn(ctx context.Context, replaces *worker) *worker {
 	p.numbers++
 	p.stats.Starts++
 	w := &worker{
@@ -80,6 +81,7 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 		log:      p.log.With("worker", p.numbers),
 		owners:   1,
 		replaces: replaces,
+		version:  p.serving,
 		reason:   Reasons,
 		retire:   make(chan struct{}),
 	}
@@ -91,6 +93,7 @@ func (p *Pool) spawn(ctx context.Context, replaces *worker) {
 	p.workers[w] = struct{}{}
 	p.nurses.Add(1)
 	go p.nurse(ctx, w)
+	return w
 }
 
 // freeIndex returns the lowest index that no worker has, those that leave aside. It needs mu.

@@ -78,6 +78,8 @@ type worker struct {
 	recycle   bool    // to be replaced
 	replaces  *worker // it was started as the successor of this one
 	replaced  bool    // its successor is ready: it gets no request any more
+	version   int     // of the function
+	heralds   bool    // it is the first of a new version, and starts beside the others
 	retire    chan struct{}
 	retiring  bool   // retire is closed
 	rss       int64  // bytes, as last measured
@@ -88,6 +90,7 @@ type worker struct {
 
 	capacity int     // requests it runs at once, set before it is ready
 	shared   *shared // the conversation, if they are several
+	heard    bool    // it has a reader; its nurse's
 
 	// Of the goroutine that reads what it writes.
 	call     call  // the request in flight, if there is but one

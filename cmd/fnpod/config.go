@@ -151,6 +151,8 @@ type workerSettings struct {
 	MaxRSS       int64         `name:"workers-max-rss" type:"size" help:"A worker that is larger between requests is replaced; 0 means no limit."`
 	Concurrency  int           `name:"workers-concurrency" help:"Requests one worker runs at once, if its handler is async: Python, Node, Go."`
 	Lane         int64         `name:"workers-lane-bytes" type:"size" help:"Shared memory per worker and direction for large bodies; 0 sends them through the pipe."`
+	Warmup       warmups       `name:"workers-warmup" placeholder:"REQUESTS" help:"Requests that each new worker has to answer before it gets others: [METHOD] PATH [@FILE] [xTIMES];… where FILE has the body. A status from 400 counts as a start that failed."`
+	Watch        bool          `name:"watch" help:"For development: load the function anew when its files change. Requests go on; a version that does not start is logged and not used."`
 	Interpreter  string        `name:"workers-interpreter" placeholder:"PROGRAM" empty:"(by language)" help:"Program that runs the handler; empty chooses it by language."`
 	Contract     string        `name:"contract" allowed:"native,openfaas-http,openfaas-flask,openfaas-classic,nuclio,kubeless" help:"How the handler is called: native; nuclio with context and event; kubeless with event and context; or as OpenFaaS' templates do: openfaas-http with event and context, openfaas-flask with the body, openfaas-classic with the body as text, where what it prints is the answer."`
 }

@@ -153,6 +153,7 @@ func (s *workerSettings) config() workers.Config {
 	c.ClientGrace, c.Grace = s.ClientGrace, s.StopGrace
 	c.MaxRequests, c.MaxAge, c.MaxRSS = s.MaxRequests, s.MaxAge, s.MaxRSS
 	c.Concurrency, c.LaneBytes = s.Concurrency, int(s.Lane)
+	c.Warmup, c.Watch = s.Warmup, s.Watch
 	return c
 }
 

@@ -60,7 +60,7 @@ func newParser(name, description string, grammar any, env environment, stdout io
 	}
 	types := []reflect.Type{
 		durationType, reflect.TypeFor[address](), reflect.TypeFor[upstream](), reflect.TypeFor[readyProbe](), reflect.TypeFor[queueClasses](), reflect.TypeFor[fairness](),
-		reflect.TypeFor[poolSize](), reflect.TypeFor[handler](), reflect.TypeFor[probeURL](),
+		reflect.TypeFor[poolSize](), reflect.TypeFor[warmups](), reflect.TypeFor[handler](), reflect.TypeFor[probeURL](),
 	}
 	for _, t := range types {
 		options = append(options, kong.TypeMapper(t, p))
