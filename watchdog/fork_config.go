@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -72,8 +73,11 @@ type ForkConfig struct {
 	Args []string // with the program's own name first; empty: Path alone
 	// Arguments returns what a request adds to Args; nil adds nothing. Exec only.
 	Arguments func(x Exchange) []string
-	Env       []string // complete, apart from the variables of the request and Mark
-	Dir       string   // working directory; empty: ours
+	// Script is a file that Args name as ScriptPath: an interpreter's program that has no other path which every user may
+	// read. It is only read, and stays the caller's. nil: none.
+	Script *os.File
+	Env    []string // complete, apart from the variables of the request and Mark
+	Dir    string   // working directory; empty: ours
 
 	ContentType string        // of answers, where there is no Fields
 	MaxOutput   int64         // most output that Serializing keeps; 0: no limit
@@ -113,6 +117,9 @@ type ForkConfig struct {
 
 	Log *slog.Logger // nil: no log
 }
+
+// ScriptPath is where a process finds ForkConfig.Script.
+const ScriptPath = "/proc/self/fd/5"
 
 // maxStandby bounds what waits: each is a process that holds memory for nothing.
 const maxStandby = 64

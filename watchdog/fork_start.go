@@ -107,6 +107,9 @@ func (r *forked) feed() {
 	r.closeFile(onStdin)
 }
 
+// noFile is where a process has no descriptor.
+const noFile = ^uintptr(0)
+
 // exec starts the program. The pidfd is -1 where the kernel has none.
 func (f *Fork) exec(args, env []string, mark string, files childFiles) (*Process, int32, error) {
 	c := &f.cfg
@@ -116,6 +119,9 @@ func (f *Fork) exec(args, env []string, mark string, files childFiles) (*Process
 		Env:   env,
 		Files: files.list[:],
 		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+	}
+	if c.Script != nil {
+		attr.Files = append(attr.Files, noFile, noFile, c.Script.Fd())
 	}
 	pid, err := children.start(mark, func() (int, error) { return syscall.ForkExec(c.Path, args, &attr) })
 	if err != nil {

@@ -154,3 +154,22 @@ func wait() error {
 	_, err := syscall.Wait4(-1, nil, 0, nil)
 	return err
 }
+
+// A script may be a file without a path of its own, however a process comes to be.
+func TestAScriptIsInheritedByAllProcesses(t *testing.T) {
+	for _, launcher := range []watchdog.Launcher{watchdog.Exec, watchdog.Standby, watchdog.Zygote} {
+		t.Run(launcher.String(), func(t *testing.T) {
+			c := resident(t, "")
+			program, err := watchdog.MemoryFile("script", counts+"\nif __name__ == '__main__': request()\n")
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, program.Close()) })
+			c.Launcher, c.Resident, c.Script, c.Args = launcher, launcher == watchdog.Zygote, program, []string{c.Path, watchdog.ScriptPath}
+			f := forks(t, c)
+			for range 2 {
+				x := post([]byte("body"))
+				require.NoError(t, f.Do(x))
+				require.Equal(t, "1 body\n", x.answer.String())
+			}
+		})
+	}
+}

@@ -90,7 +90,7 @@ func (w *warm) start(argv []string, peer, program *os.File) error {
 	defer input.Close()
 	_ = end.Close() // an end is all it is for
 	config := Config{
-		Path: c.Path, Args: argv, Env: w.f.base.entries, Dir: c.Dir, Extra: []*os.File{peer, program}, Stdin: input,
+		Path: c.Path, Args: argv, Env: w.f.base.entries, Dir: c.Dir, Extra: []*os.File{peer, program, c.Script}, Stdin: input,
 		Grace: c.Grace, OutputRate: c.OutputRate, Lines: c.Lines, OOMScoreAdj: c.OOMScoreAdj, Log: c.Log,
 	}
 	if c.Output != nil {
