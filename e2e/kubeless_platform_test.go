@@ -296,6 +296,7 @@ module.exports = {
       case 'exit': return process.exit(Number(rest));
       case 'spin': for (;;);
       case 'later': return later(Number(rest), 'later');
+      case 'meet': return new Promise((resolve) => { const look = () => (count >= Number(rest) ? resolve('met') : setTimeout(look, 5)); look(); });
       case 'write': return void response.status(201).set('x-a', 'b').end('written');
       case 'number': return 7;
       case 'undefined': return undefined;
@@ -328,10 +329,19 @@ func TestKubelessNode(t *testing.T) {
 			require.Equal(t, want, fmt.Sprint(code, " ", text), body)
 		}
 	})
-	t.Run("N3 state stays", func(t *testing.T) {
-		_, first := say(t, "count")
-		_, second := say(t, "count")
-		require.NotEqual(t, first, second)
+	t.Run("N3 calls run side by side in one process", func(t *testing.T) {
+		_, text := say(t, "count")
+		first, err := strconv.Atoi(text)
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if code, text := say(t, "meet "+strconv.Itoa(first+20)); code != 200 || text != "met" {
+					t.Errorf("%d %s", code, text)
+				}
+			})
+		}
+		wg.Wait()
 	})
 	t.Run("N19 N20 time-outs", func(t *testing.T) {
 		var wg sync.WaitGroup
@@ -343,8 +353,10 @@ func TestKubelessNode(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		code, _ := say(t, "count")
-		require.Equal(t, 200, code, "the pod is there")
+		require.Eventually(t, func() bool {
+			code, _ := say(t, "count")
+			return code == 200
+		}, 20*time.Second, time.Millisecond, "another process has taken over")
 	})
 	t.Run("N2 N7", func(t *testing.T) {
 		code, _ := say(t, strings.Repeat("x", 1049))
@@ -365,14 +377,34 @@ func TestKubelessNode(t *testing.T) {
 	})
 }
 
+// Kubeless N19, section 8: with a call per worker, one that does not end harms no other one.
+func TestKubelessN19NodeWorkersOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	p := startKubeless(t, "hello.js", kubelessNode, "FUNC_TIMEOUT=1", "FNPOD_WORKERS_CONCURRENCY=1", "FNPOD_WORKERS_MAX=2", "FNPOD_WORKERS_MIN=2")
+	var wg sync.WaitGroup
+	for body, want := range map[string]int{"spin": 408, "later 800": 200} {
+		wg.Go(func() {
+			if r, text := ofAsk(t, p, "POST", "/", body); r.StatusCode != want {
+				t.Errorf("%s: %d %s", body, r.StatusCode, text)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // kubelessServer is a native server, as those of Ruby and PHP are.
 const kubelessServer = `
 import http.server, os, time
 class H(http.server.BaseHTTPRequestHandler):
+    hangs = False
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
         if body == b'slow': time.sleep(60)
         if body == b'exit': os._exit(3)
+        if body == b'hang': H.hangs = True
+        if self.path == '/healthz':
+            while H.hangs: time.sleep(.1)
+            return self.send_error(404)
         if body == b'drop': return self.connection.close()
         text = ' '.join([self.command, self.path, self.headers.get('event-id', ''), body.decode()]).encode()
         self.send_response(203)
@@ -404,6 +436,9 @@ func TestKubelessServer(t *testing.T) {
 	require.Equal(t, "200 OK", fmt.Sprint(r.StatusCode, " ", text), "G4; and the process is still there")
 	_, text = p.get("/metrics")
 	require.Contains(t, text, `function_failures_total{method="POST"} 2`, "G5")
+	_, _ = ofAsk(t, p, "POST", "/", "hang")
+	code, _ := p.get("/healthz")
+	require.Equal(t, 503, code, "G4: it does not reply")
 	require.Regexp(t, `\n\d{4}/\d\d/\d\d \d\d:\d\d:\d\d 127\.0\.0\.1:\d+ "PUT /path\?q=1 HTTP/1\.1" 203 Go-http-client/1\.1\n`, p.log.String(), "G8")
 	r, _ = ofAsk(t, p, "POST", "/", "exit")
 	require.Equal(t, 500, r.StatusCode)
@@ -437,12 +472,16 @@ func TestKubelessCheck(t *testing.T) {
 	require.Contains(t, said, `fnpod: FUNC_PORT "no": must be a whole number from 1 to 65535`)
 }
 
-// The example is a pod of Kubeless as it stands.
+// The example is a pod of Kubeless as it stands, for a user who may write nothing (P8).
 func TestKubelessExample(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.Abs("../examples/kubeless")
 	require.NoError(t, err)
 	p := kubelessPod(t, "hello.py", "", "FUNC_HANDLER=hello", "MOD_ROOT_PATH="+folder, "PYTHONDONTWRITEBYTECODE=1")
+	p.cmd.Dir = "/"
+	if os.Getuid() == 0 {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	}
 	p.begin()
 	p.waitReady()
 	_, text := ofAsk(t, p, "POST", "/", `{"name": "pod"}`, "Content-Type: application/json", "event-namespace: cli.kubeless.io")

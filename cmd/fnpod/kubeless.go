@@ -96,18 +96,24 @@ func kubelessFront(s *kubeless.Settings) *front {
 	return &f
 }
 
-// nodeWorkers is how many processes of Node may run calls. Each runs one at a time, and the original any number.
-const nodeWorkers = 10
+// Node has one process, as the original, which runs any number of calls. One that does not end is seen by its event loop, which
+// does not answer: after nodeGrace it gets no more calls, and after as long again it is killed.
+const (
+	nodeCalls = 1000
+	nodeGrace = time.Second
+)
 
 // kubelessWorkers are the settings of warm workers.
 func kubelessWorkers(s *kubeless.Settings) workerSettings {
 	w := defaults().Serve.Workers
 	w.Contract = wrapper.Kubeless
-	w.Max = poolSize(nodeWorkers)
-	if s.Language == kubeless.Python {
-		w.Max = poolSize(s.Threads)
+	w.Timeout, w.StartTimeout = s.Timeout, kubelessStart
+	if s.Language == kubeless.Node {
+		w.Max, w.Concurrency = 1, nodeCalls
+		w.ClientGrace, w.StopGrace = nodeGrace, nodeGrace
+	} else {
+		w.Max, w.ClientGrace = poolSize(s.Threads), orNever(0)
 	}
-	w.Timeout, w.ClientGrace, w.StartTimeout = s.Timeout, orNever(0), kubelessStart
 	return w
 }
 
@@ -166,11 +172,12 @@ func (c *kubelessCmd) Run(ctx context.Context, inv *invocation) error {
 }
 
 // alive reports whether kubelet can leave the pod as it is: a function that still starts is no reason to begin again, one that
-// was up and is not any more may be.
+// was up and is not any more may be, and a server that does not answer.
 func (c *kubelessCmd) alive(p *pod, up *atomic.Bool) bool {
 	if p.function.Ready() == nil {
 		up.Store(true)
-		return true
+		server, ok := p.function.(*processFunction)
+		return !ok || server.replies()
 	}
 	return !up.Load() || p.draining.Load()
 }

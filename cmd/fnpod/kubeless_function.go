@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/fnpod/fnpod/platform/kubeless"
 	"github.com/fnpod/fnpod/proxy"
@@ -41,6 +44,9 @@ func (c *kubelessCmd) warm(inv *invocation, log *slog.Logger) (*kubelessWarm, er
 	config.Env = append(config.Env, c.strict()...)
 	if config.Dir, err = os.Getwd(); err != nil {
 		return nil, fmt.Errorf("working directory: %w", err)
+	}
+	if _, set := inv.env.lookup(variableOf("workers-client-grace")); config.Concurrency == 1 && !set {
+		config.ClientGrace = orNever(0) // functions run on when their clients have left
 	}
 	if c.front.Queue.Limit == 0 {
 		c.front.Queue.Limit = config.Max * config.Concurrency
@@ -83,7 +89,7 @@ func (c *kubelessCmd) calls(inv *invocation, log *slog.Logger) (*kubelessCalls, 
 		config.Launcher, config.Resident = watchdog.Standby, false
 	}
 	config.Path = path
-	config.Args = []string{path, fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), program.Fd())}
+	config.Script, config.Args = program, []string{path, watchdog.ScriptPath}
 	config.Env = append(inv.env.forFunction(), append(c.strict(), "FNPOD_WORKER_HANDLER="+pool.Handler.String())...)
 	config.Timeout, config.Grace = c.workers.Workers.Timeout, c.workers.Workers.StopGrace
 	config.ClientGone, config.Finish = proxy.ErrClientGone, true
@@ -107,6 +113,23 @@ func (f *kubelessCalls) Do(x *proxy.Exchange) error {
 func (f *kubelessCalls) Run(ctx context.Context) error {
 	defer func() { _ = f.program.Close() }() // it was only read
 	return f.Fork.Run(ctx)
+}
+
+// replies asks a server for its health. What it says is not looked at, as in the original, but that it says something.
+func (f *processFunction) replies() bool {
+	var d net.Dialer
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, f.Network, f.Address)
+		},
+	}}
+	answer, err := client.Get("http://localhost/healthz") //nolint:noctx // it has a time-out
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close() // it is not read
+	return true
 }
 
 // process is the process of a function that is a server.

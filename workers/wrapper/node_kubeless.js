@@ -4,6 +4,13 @@
 usual = 'handler';
 const ANYONE = { 'access-control-allow-origin': '*' };
 
+// A call that is given up runs on, as there. A worker that has others need not wait for its end.
+const cancelUsually = cancel;
+cancel = (call) => {
+  cancelUsually(call);
+  if (settings.limit > 1) fail(call, new Cancelled());
+};
+
 contract = (handle, module, label) => {
   const context = {
     'function-name': label.slice(label.lastIndexOf(':') + 1), timeout: Number(process.env.FUNC_TIMEOUT || 180),

@@ -15,6 +15,8 @@ def prepare():
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.reconfigure(line_buffering=True, errors='backslashreplace')
+    if __file__.startswith('/proc/self/fd/'):
+        os.close(int(__file__.rpartition('/')[2]))  # this program's own, which has been read
     later()
     os.register_at_fork(after_in_child=leave_pipe)
     try:
@@ -40,11 +42,11 @@ def leave_pipe():
 def request():
     """Runs the handler for the one request of this process."""
     global OUT
-    OUT = os.dup(1)  # which no other program inherits
+    OUT = os.dup(1)  # which no other program inherits; it is open until the end, so that an answer does not wait for the exit code
     os.dup2(2, 1)
     parts = []
     while True:
-        part = os.read(0, 1 << 20)
+        part = os.read(0, 65536)
         if not part:
             break
         parts.append(part)
@@ -62,7 +64,6 @@ def request():
         send(pack(len(fields), len(body) if known else 0, RESPONSE, 0 if known else MORE, status, 1), fields, body)
     else:
         send_items(status, fields, body)
-    leave_pipe()
 
 
 def raised(error):
@@ -74,7 +75,6 @@ def raised(error):
         sys.stderr.write('Function returned an exception: %s\n%s' % (message, trace))
     meta = meta_bytes('type', name, 'message', message)
     send(pack(len(meta), 0, ERROR, 0, 500, 1), meta)
-    leave_pipe()
 
 
 def send_items(status, fields, items):
