@@ -34,9 +34,10 @@ var arrows = map[string][]string{
 	"metrics":          {},
 	"watchdog":         {"proxy/http1", "watchdog/zygote"}, // the head of a request, whose fields become variables
 	"watchdog/zygote":  {},
-	"workers":          {"workers/wrapper", "watchdog", "proxy/http1"},
+	"workers":          {"workers/protocol", "workers/wrapper", "watchdog", "proxy/http1"},
 	"workers/wrapper":  {},
-	"workers/function": {}, // linked into functions, which shall not link us
+	"workers/function": {"workers/protocol"}, // linked into functions, which shall not link the rest
+	"workers/protocol": {},
 	"scripts/...":      {},
 	"e2e":              {},
 	"e2e/hostile":      {},

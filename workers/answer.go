@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 const (
@@ -17,13 +18,13 @@ const (
 // answer takes a frame that belongs to the request in flight.
 func (c *call) answer(f *frame) error {
 	switch {
-	case f.typ == typeResponse && !c.answered:
+	case f.typ == protocol.Response && !c.answered:
 		return c.respond(f)
-	case f.typ == typeError:
+	case f.typ == protocol.Error:
 		return c.functionFailed(f)
-	case f.typ == typeData && c.answered && !c.trailers:
+	case f.typ == protocol.Data && c.answered && !c.trailers:
 		return c.data(f)
-	case f.typ == typeTrailers && c.trailers:
+	case f.typ == protocol.Trailers && c.trailers:
 		return c.trailer(f)
 	default:
 		return fmt.Errorf("%w: frame of type %#02x out of place", ErrProtocol, uint8(f.typ))
@@ -39,9 +40,9 @@ func (c *call) respond(f *frame) error {
 	if err != nil {
 		return err
 	}
-	more := f.has(flagMore)
+	more := f.has(protocol.FlagMore)
 	c.answered = true
-	c.trailers = f.has(flagTrailers) && !more
+	c.trailers = f.has(protocol.FlagTrailers) && !more
 	c.over = !more && !c.trailers
 	if c.over {
 		c.limit.set(0) // a strike this late is seen by settle
@@ -76,10 +77,10 @@ func declared(meta []byte) (length, left int64) {
 
 // bodyOf returns the body of a RESPONSE frame.
 func (c *call) bodyOf(f *frame) ([]byte, error) {
-	if !f.has(flagLane) {
+	if !f.has(protocol.FlagLane) {
 		return f.body, nil
 	}
-	if c.lane == nil || f.has(flagMore) || f.size > len(c.lane.response) {
+	if c.lane == nil || f.has(protocol.FlagMore) || f.size > len(c.lane.response) {
 		return nil, fmt.Errorf("%w: body of %d bytes in the lane", ErrProtocol, f.size)
 	}
 	c.lane.used = true
@@ -88,7 +89,7 @@ func (c *call) bodyOf(f *frame) ([]byte, error) {
 
 func (c *call) skipInterim(f *frame) error {
 	c.interim++
-	if c.interim > mostInterim || !f.has(flagMore) || f.size > 0 {
+	if c.interim > mostInterim || !f.has(protocol.FlagMore) || f.size > 0 {
 		return fmt.Errorf("%w: interim answer %d", ErrProtocol, f.code)
 	}
 	return nil
@@ -120,11 +121,11 @@ func addFields(x fieldAdder, meta []byte) error {
 
 // data takes a piece of a streamed body.
 func (c *call) data(f *frame) error {
-	if f.has(flagLane) {
+	if f.has(protocol.FlagLane) {
 		return fmt.Errorf("%w: DATA in the lane", ErrProtocol)
 	}
-	if !f.has(flagMore) {
-		c.trailers = f.has(flagTrailers)
+	if !f.has(protocol.FlagMore) {
+		c.trailers = f.has(protocol.FlagTrailers)
 		c.over = !c.trailers
 	}
 	if c.cause != nil {
@@ -165,16 +166,16 @@ func (c *call) clientFailed(err error) error {
 
 // pay allows the worker to send as much again as was taken.
 func (c *call) pay(f *frame) error {
-	if f.typ != typeData || c.over {
+	if f.typ != protocol.Data || c.over {
 		return nil
 	}
 	c.unpaid += f.size
-	if c.unpaid < grantAfter {
+	if c.unpaid < protocol.GrantAfter {
 		return nil
 	}
 	size := [4]byte{byte(c.unpaid), byte(c.unpaid >> 8), byte(c.unpaid >> 16), byte(c.unpaid >> 24)}
 	c.unpaid = 0
-	return c.sendFrame(typeWindow, 0, size[:])
+	return c.sendFrame(protocol.Window, 0, size[:])
 }
 
 // trailer takes the trailers, which end the answer.

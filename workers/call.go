@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-)
 
-const (
-	firstCredit = 256 << 10 // bytes of DATA that each side may send unasked
-	grantAfter  = firstCredit / 2
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // call is a request in flight and its way to the worker. It belongs to the goroutine that runs the request.
@@ -137,7 +134,7 @@ func (c *call) turn() error {
 
 // handle takes one frame.
 func (c *call) handle(f *frame) error {
-	if f.typ == typeWindow {
+	if f.typ == protocol.Window {
 		return c.credited(f)
 	}
 	if known, err := c.w.aside(f); known || err != nil {
@@ -147,7 +144,7 @@ func (c *call) handle(f *frame) error {
 		return fmt.Errorf("%w: frame of type %#02x for request %d, current is %d", ErrProtocol, uint8(f.typ), f.id, c.id)
 	}
 	c.heard = true
-	if f.has(flagRecycle) {
+	if f.has(protocol.FlagRecycle) {
 		c.w.wantsRecycling.Store(true)
 	}
 	return c.answer(f)
@@ -177,7 +174,7 @@ func (c *call) sent(err error) error {
 }
 
 // sendFrame sends a frame without meta.
-func (c *call) sendFrame(typ frameType, code uint16, body []byte) error {
+func (c *call) sendFrame(typ protocol.Type, code uint16, body []byte) error {
 	c.frames = appendFrame(c.frames[:0], typ, code, c.id, body)
 	return c.sent(c.link.send(c.frames))
 }

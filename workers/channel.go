@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // readSize is room for a whole frame, unless its meta is large, too.
-const readSize = headerSize + maxInline
+const readSize = protocol.HeaderSize + protocol.Piece
 
 var (
 	// errWoken means that wake was called while we waited; look at the flags again.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers/protocol"
 	"github.com/fnpod/fnpod/workers/wrapper"
 )
 
@@ -42,7 +43,7 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	}
 	c.env = append(c.env, cfg.Env...)
 	c.env = append(c.env,
-		fmt.Sprintf("FNPOD_WORKER_PROTOCOL=%d-%d", protocolVersion, protocolVersion),
+		fmt.Sprintf("FNPOD_WORKER_PROTOCOL=%d-%d", protocol.Version, protocol.Version),
 		"FNPOD_WORKER_FDS=3,4",
 		"FNPOD_WORKER_HANDLER="+cfg.Handler.String(),
 		fmt.Sprintf("FNPOD_WORKER_CONCURRENCY=%d", cfg.Concurrency),

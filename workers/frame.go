@@ -2,63 +2,17 @@ package workers
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
-// frameType says what a frame is; docs/worker-protocol.md has the table.
-type frameType uint8
-
-const (
-	typeRequest  frameType = 0x01
-	typeData     frameType = 0x02
-	typeTrailers frameType = 0x03
-	typeCancel   frameType = 0x04
-	typeWindow   frameType = 0x05
-	typeDrain    frameType = 0x07
-	typePing     frameType = 0x09
-
-	typeHello     frameType = 0x11
-	typeReady     frameType = 0x12
-	typeInitError frameType = 0x13
-	typeResponse  frameType = 0x21
-	typeError     frameType = 0x22
-	typeLog       frameType = 0x23
-	typeMetric    frameType = 0x24
-	typePong      frameType = 0x29
-	typeBye       frameType = 0x2F
-
-	typeOptional frameType = 0x80 // from here on unknown types are skipped
-)
-
-// Flags of a frame.
-const (
-	flagLane     = 1 << iota // the body lies in the lane
-	flagMore                 // DATA frames follow
-	flagTrailers             // a TRAILERS frame follows
-	flagRecycle              // the worker asks to be replaced after this answer
-)
-
-// Codes of CANCEL.
-const (
-	cancelLeft     = 1
-	cancelDeadline = 2
-	cancelDrain    = 3
-)
-
-const (
-	headerSize = 16
-	maxMeta    = 1 << 20
-	maxInline  = 64 << 10 // body bytes in one frame
-	smallBody  = 8 << 10  // larger request bodies take the lane
-	maxFrame   = headerSize + maxMeta + maxInline
-
-	protocolVersion = 1
-)
+// maxFrame is the largest frame that a worker may send.
+const maxFrame = protocol.HeaderSize + protocol.MostMeta + protocol.Piece
 
 // frame is one frame; meta and body are parts of the buffer it was parsed from.
 type frame struct {
-	typ   frameType
+	typ   protocol.Type
 	flags uint8
 	code  uint16
 	id    uint32
@@ -69,20 +23,14 @@ type frame struct {
 
 func (f *frame) has(flag uint8) bool { return f.flags&flag != 0 }
 
-// putHeader writes a frame's first 16 bytes to b.
-func putHeader(b []byte, typ frameType, flags uint8, code uint16, id uint32, meta, body int) {
-	_ = b[headerSize-1]
-	binary.LittleEndian.PutUint32(b[0:], uint32(meta))
-	binary.LittleEndian.PutUint32(b[4:], uint32(body))
-	b[8] = byte(typ)
-	b[9] = flags
-	binary.LittleEndian.PutUint16(b[10:], code)
-	binary.LittleEndian.PutUint32(b[12:], id)
+// putHeader writes a frame's first bytes to b.
+func putHeader(b []byte, typ protocol.Type, flags uint8, code uint16, id uint32, meta, body int) {
+	protocol.Header{Type: typ, Flags: flags, Code: code, ID: id, Meta: uint32(meta), Body: uint32(body)}.Put(b)
 }
 
 // appendFrame appends a frame without meta.
-func appendFrame(b []byte, typ frameType, code uint16, id uint32, body []byte) []byte {
-	var h [headerSize]byte
+func appendFrame(b []byte, typ protocol.Type, code uint16, id uint32, body []byte) []byte {
+	var h [protocol.HeaderSize]byte
 	putHeader(h[:], typ, 0, code, id, 0, len(body))
 	return append(append(b, h[:]...), body...)
 }
@@ -90,22 +38,22 @@ func appendFrame(b []byte, typ frameType, code uint16, id uint32, body []byte) [
 // parseFrame reads the frame at the start of b, which a worker sent. The frame
 // takes need bytes; it is complete, and f set, if b has as many.
 func parseFrame(b []byte) (f frame, need int, err error) {
-	if len(b) < headerSize {
-		return f, headerSize, nil
+	if len(b) < protocol.HeaderSize {
+		return f, protocol.HeaderSize, nil
 	}
 	f, end, err := parseHead(b)
 	if err != nil {
 		return f, 0, err
 	}
 	inline := f.size
-	if f.has(flagLane) {
+	if f.has(protocol.FlagLane) {
 		inline = 0
 	}
-	if inline > maxInline {
-		return f, 0, fmt.Errorf("%w: body of %d bytes in a frame, allowed are %d", ErrProtocol, inline, maxInline)
+	if inline > protocol.Piece {
+		return f, 0, fmt.Errorf("%w: body of %d bytes in a frame, allowed are %d", ErrProtocol, inline, protocol.Piece)
 	}
 	need = end + inline
-	if len(b) >= need && !f.has(flagLane) {
+	if len(b) >= need && !f.has(protocol.FlagLane) {
 		f.body = b[end:need:need]
 	}
 	return f, need, nil
@@ -113,33 +61,29 @@ func parseFrame(b []byte) (f frame, need int, err error) {
 
 // parseHead reads the header of the frame at the start of b, and its meta block if b has all of it: up to end.
 func parseHead(b []byte) (f frame, end int, err error) {
-	meta := binary.LittleEndian.Uint32(b[0:])
-	f.size = int(binary.LittleEndian.Uint32(b[4:]))
-	f.typ = frameType(b[8])
-	f.flags = b[9]
-	f.code = binary.LittleEndian.Uint16(b[10:])
-	f.id = binary.LittleEndian.Uint32(b[12:])
-	if !f.typ.fromWorker() {
+	h := protocol.Parse(b)
+	f.typ, f.flags, f.code, f.id, f.size = h.Type, h.Flags, h.Code, h.ID, int(h.Body)
+	if !fromWorker(f.typ) {
 		return f, 0, fmt.Errorf("%w: frame of type %#02x", ErrProtocol, uint8(f.typ))
 	}
-	if meta > maxMeta {
-		return f, 0, fmt.Errorf("%w: meta block of %d bytes, allowed are %d", ErrProtocol, meta, maxMeta)
+	if h.Meta > protocol.MostMeta {
+		return f, 0, fmt.Errorf("%w: meta block of %d bytes, allowed are %d", ErrProtocol, h.Meta, protocol.MostMeta)
 	}
-	end = headerSize + int(meta)
+	end = protocol.HeaderSize + int(h.Meta)
 	if len(b) >= end {
-		f.meta = b[headerSize:end:end]
+		f.meta = b[protocol.HeaderSize:end:end]
 	}
 	return f, end, nil
 }
 
 // fromWorker reports whether a worker may send frames of this type.
-func (t frameType) fromWorker() bool {
+func fromWorker(t protocol.Type) bool {
 	switch t {
-	case typeData, typeTrailers, typeWindow, typeHello, typeReady, typeInitError,
-		typeResponse, typeError, typeLog, typeMetric, typePong, typeBye:
+	case protocol.Data, protocol.Trailers, protocol.Window, protocol.Hello, protocol.Ready, protocol.InitError,
+		protocol.Response, protocol.Error, protocol.Log, protocol.Metric, protocol.Pong, protocol.Bye:
 		return true
 	default:
-		return t >= typeOptional
+		return t >= protocol.Optional
 	}
 }
 

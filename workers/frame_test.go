@@ -6,16 +6,18 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
-func testFrame(typ frameType, flags uint8, meta, body string) []byte {
-	var h [headerSize]byte
+func testFrame(typ protocol.Type, flags uint8, meta, body string) []byte {
+	var h [protocol.HeaderSize]byte
 	putHeader(h[:], typ, flags, 200, 7, len(meta), len(body))
 	return append(append(h[:], meta...), body...)
 }
 
 func TestParseFrameNeedsWholeFrames(t *testing.T) {
-	b := testFrame(typeResponse, flagMore, "a\x00b", "body")
+	b := testFrame(protocol.Response, protocol.FlagMore, "a\x00b", "body")
 	for n := range len(b) {
 		f, need, err := parseFrame(b[:n])
 		require.NoError(t, err)
@@ -25,17 +27,17 @@ func TestParseFrameNeedsWholeFrames(t *testing.T) {
 	f, need, err := parseFrame(append(b, "surplus"...))
 	require.NoError(t, err)
 	require.Equal(t, len(b), need)
-	require.Equal(t, frame{typ: typeResponse, flags: flagMore, code: 200, id: 7, size: 4, meta: f.meta, body: f.body}, f)
+	require.Equal(t, frame{typ: protocol.Response, flags: protocol.FlagMore, code: 200, id: 7, size: 4, meta: f.meta, body: f.body}, f)
 	require.Equal(t, "a\x00b", string(f.meta))
 	require.Equal(t, "body", string(f.body))
 }
 
 func TestBodyInLaneIsNotInFrame(t *testing.T) {
-	b := testFrame(typeResponse, flagLane, "", "")
+	b := testFrame(protocol.Response, protocol.FlagLane, "", "")
 	binary.LittleEndian.PutUint32(b[4:], 1<<30)
 	f, need, err := parseFrame(b)
 	require.NoError(t, err)
-	require.Equal(t, headerSize, need)
+	require.Equal(t, protocol.HeaderSize, need)
 	require.Equal(t, 1<<30, f.size)
 	require.Nil(t, f.body)
 }
@@ -64,9 +66,9 @@ func TestPairs(t *testing.T) {
 
 // FuzzFrames reads what a worker may send, cut into pieces, as a channel does.
 func FuzzFrames(f *testing.F) {
-	f.Add(testFrame(typeResponse, 0, "a\x00b", "body"), 3)
-	f.Add(append(testFrame(typeLog, 0, "", "x"), testFrame(typeData, flagMore, "", "y")...), 1)
-	f.Add(testFrame(typeResponse, flagLane, "", ""), 16)
+	f.Add(testFrame(protocol.Response, 0, "a\x00b", "body"), 3)
+	f.Add(append(testFrame(protocol.Log, 0, "", "x"), testFrame(protocol.Data, protocol.FlagMore, "", "y")...), 1)
+	f.Add(testFrame(protocol.Response, protocol.FlagLane, "", ""), 16)
 	f.Add([]byte("HTTP/1.1 200 OK\r\n\r\n"), 5)
 	f.Fuzz(func(t *testing.T, input []byte, step int) {
 		step = max(step&0xff, 1)
@@ -110,7 +112,7 @@ func FuzzFrames(f *testing.F) {
 }
 
 func frameBytes(f frame) []byte {
-	var h [headerSize]byte
+	var h [protocol.HeaderSize]byte
 	putHeader(h[:], f.typ, f.flags, f.code, f.id, len(f.meta), f.size)
 	return append(append(h[:], f.meta...), f.body...)
 }

@@ -1,6 +1,10 @@
 package workers
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/fnpod/fnpod/workers/protocol"
+)
 
 // interrupt ends the request for a reason that the Exchange knows.
 func (c *call) interrupt() error {
@@ -47,7 +51,7 @@ func (c *call) giveUp(cause error, left bool) error {
 	if old := c.limit.at.Load(); old == 0 || at < old {
 		c.limit.set(at)
 	}
-	return c.sendFrame(typeCancel, cancelLeft, nil)
+	return c.sendFrame(protocol.Cancel, protocol.CancelLeft, nil)
 }
 
 // unusable throws away an answer that cannot be sent. The function is not to

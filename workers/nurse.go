@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // healthyLife is how long a worker has to live, without having seen a request to
@@ -213,7 +214,7 @@ func (p *Pool) serves() bool {
 // grace time limits that.
 func (w *worker) leave() {
 	w.limit.set(w.pool.now() + max(int64(w.pool.cfg.Grace), 1))
-	err := w.ch.send(appendFrame(w.call.frames[:0], typeDrain, 0, 0, nil))
+	err := w.ch.send(appendFrame(w.call.frames[:0], protocol.Drain, 0, 0, nil))
 	err = errors.Join(err, w.ch.closeInput())
 	for err == nil || errors.Is(err, errInputClosed) {
 		if err = w.ch.wait(); err == nil {

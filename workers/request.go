@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // begin gives the request to the worker, with its body if that is small or fits
@@ -23,13 +24,13 @@ func (c *call) begin(x Exchange) error {
 		return err
 	}
 	r := x.Request()
-	b := append(c.frames[:0], make([]byte, headerSize)...)
+	b := append(c.frames[:0], make([]byte, protocol.HeaderSize)...)
 	b = appendMeta(b, x, r, left, !c.w.pool.cfg.WithoutRequestID)
-	meta := len(b) - headerSize
-	if meta > maxMeta {
+	meta := len(b) - protocol.HeaderSize
+	if meta > protocol.MostMeta {
 		return ErrTooLarge
 	}
-	putHeader(b, typeRequest, flags, 0, c.id, meta, size)
+	putHeader(b, protocol.Request, flags, 0, c.id, meta, size)
 	b = append(b, inline...)
 	c.frames = b
 	c.begun = true
@@ -52,12 +53,12 @@ func (c *call) placeBody(x Exchange) (flags uint8, inline []byte, size int, err 
 	whole, inMemory := x.Body()
 	if inMemory {
 		switch n := len(whole); {
-		case n <= smallBody:
+		case n <= protocol.Inline:
 			return 0, whole, n, nil
 		case c.lane != nil && n <= len(c.lane.request):
 			c.lane.used = true
 			copy(c.lane.request, whole)
-			return flagLane, nil, n, nil
+			return protocol.FlagLane, nil, n, nil
 		}
 		c.whole = whole
 	} else {
@@ -65,15 +66,15 @@ func (c *call) placeBody(x Exchange) (flags uint8, inline []byte, size int, err 
 		if c.lane != nil && n > 0 && n <= int64(len(c.lane.request)) {
 			c.lane.used = true
 			c.touched = true
-			return flagLane, nil, int(n), readFull(x, c.lane.request[:n])
+			return protocol.FlagLane, nil, int(n), readFull(x, c.lane.request[:n])
 		}
 		if err := x.Continue(); err != nil {
 			return 0, nil, 0, err
 		}
 		c.upload = c.newUpload(x)
 	}
-	c.sending, c.credit = true, firstCredit
-	return flagMore, nil, 0, nil
+	c.sending, c.credit = true, protocol.Credit
+	return protocol.FlagMore, nil, 0, nil
 }
 
 // readFull fills p with the body, which is exactly as long.
@@ -118,11 +119,11 @@ func (c *call) sendPiece() error {
 	if c.upload != nil {
 		return c.sendUpload(c.upload)
 	}
-	n := min(maxInline, c.credit)
-	b := c.piece(headerSize + n)
-	n = copy(b[headerSize:], c.whole)
+	n := min(protocol.Piece, c.credit)
+	b := c.piece(protocol.HeaderSize + n)
+	n = copy(b[protocol.HeaderSize:], c.whole)
 	c.whole = c.whole[n:]
-	return c.sendData(b[:headerSize+n], len(c.whole) == 0)
+	return c.sendData(b[:protocol.HeaderSize+n], len(c.whole) == 0)
 }
 
 // sendUpload sends what is there of a body that is streamed.
@@ -138,20 +139,20 @@ func (c *call) sendUpload(u *upload) error {
 
 // sendData sends a DATA frame with room for its header before the bytes.
 func (c *call) sendData(b []byte, last bool) error {
-	n, flags := len(b)-headerSize, uint8(flagMore)
+	n, flags := len(b)-protocol.HeaderSize, uint8(protocol.FlagMore)
 	if last {
 		flags = 0
 	}
 	c.credit -= n
 	c.sending = !last
-	putHeader(b, typeData, flags, 0, c.id, 0, n)
+	putHeader(b, protocol.Data, flags, 0, c.id, 0, n)
 	return c.sent(c.link.send(b))
 }
 
 // piece returns room for a DATA frame.
 func (c *call) piece(n int) []byte {
 	if cap(c.frames) < n {
-		c.frames = make([]byte, headerSize+maxInline)
+		c.frames = make([]byte, protocol.HeaderSize+protocol.Piece)
 	}
 	return c.frames[:n]
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // trustTime is how long a worker may have been idle and still get a request
@@ -86,21 +88,21 @@ func (w *worker) asides() error {
 // aside takes frames that belong to no answer and reports whether this is one.
 func (w *worker) aside(f *frame) (known bool, err error) {
 	switch f.typ {
-	case typeLog:
+	case protocol.Log:
 		id := ""
 		if f.id != 0 && f.id == w.call.id {
 			id = w.request.get()
 		}
 		w.logFrame(f, id)
 		return true, nil
-	case typeWindow:
+	case protocol.Window:
 		return true, w.call.credited(f)
-	case typeBye:
+	case protocol.Bye:
 		w.bye = true
 		return true, nil
-	case typeMetric, typePong:
+	case protocol.Metric, protocol.Pong:
 		return true, nil
 	default:
-		return f.typ >= typeOptional, nil
+		return f.typ >= protocol.Optional, nil
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // shared is the conversation with a worker that runs several requests at once. Each request is run by its own goroutine,
@@ -93,21 +95,21 @@ func (s *shared) woken() error {
 // route hands a frame to the request it is for.
 func (s *shared) route(f *frame, raw []byte) error {
 	switch f.typ {
-	case typeResponse, typeError, typeData, typeTrailers, typeWindow:
+	case protocol.Response, protocol.Error, protocol.Data, protocol.Trailers, protocol.Window:
 		return s.deliver(f, raw)
-	case typeLog:
+	case protocol.Log:
 		s.w.logFrame(f, s.requestID(f.id))
 		return nil
-	case typePong:
+	case protocol.Pong:
 		s.ponged.Store(true)
 		return nil
-	case typeBye:
+	case protocol.Bye:
 		s.w.pool.noMore(s.w)
 		return nil
-	case typeMetric:
+	case protocol.Metric:
 		return nil
 	default:
-		if f.typ >= typeOptional {
+		if f.typ >= protocol.Optional {
 			return nil
 		}
 		return fmt.Errorf("%w: frame of type %#02x out of place", ErrProtocol, uint8(f.typ))
@@ -121,7 +123,7 @@ func (s *shared) deliver(f *frame, raw []byte) error {
 	if sl := s.slots[f.id]; sl != nil {
 		return sl.deliver(raw)
 	}
-	if f.typ == typeWindow { // it read on while it answered
+	if f.typ == protocol.Window { // it read on while it answered
 		return nil
 	}
 	return fmt.Errorf("%w: frame of type %#02x for request %d, which is not there", ErrProtocol, uint8(f.typ), f.id)
@@ -194,7 +196,7 @@ func (s *shared) send(frames []byte) (int64, error) {
 // ping asks the worker whether it takes frames.
 func (s *shared) ping() {
 	s.ponged.Store(false)
-	_, err := s.send(appendFrame(nil, typePing, 0, 0, nil))
+	_, err := s.send(appendFrame(nil, protocol.Ping, 0, 0, nil))
 	if err != nil && !errors.Is(err, errInputClosed) {
 		s.breach(err)
 	}
@@ -204,7 +206,7 @@ func (s *shared) ping() {
 func (s *shared) leave() {
 	s.leaving.Store(true)
 	s.w.limit.set(s.w.pool.now() + max(int64(s.w.pool.cfg.Grace), 1))
-	_, err := s.send(appendFrame(nil, typeDrain, 0, 0, nil))
+	_, err := s.send(appendFrame(nil, protocol.Drain, 0, 0, nil))
 	s.writing.Lock()
 	err = errors.Join(err, s.w.ch.closeInput())
 	s.writing.Unlock()

@@ -2,6 +2,8 @@ package workers
 
 import (
 	"fmt"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // A process that lives for one request needs no pool: its standard input is a REQUEST frame, whose body goes on to the end, and
@@ -11,13 +13,13 @@ import (
 // client's alone.
 func AppendRequest(b []byte, x Exchange, withID bool) ([]byte, error) {
 	from := len(b)
-	b = append(b, make([]byte, headerSize)...)
+	b = append(b, make([]byte, protocol.HeaderSize)...)
 	b = appendMeta(b, x, x.Request(), 0, withID)
-	meta := len(b) - from - headerSize
-	if meta > maxMeta {
+	meta := len(b) - from - protocol.HeaderSize
+	if meta > protocol.MostMeta {
 		return b[:from], ErrTooLarge
 	}
-	putHeader(b[from:], typeRequest, flagMore, 0, 1, meta, 0)
+	putHeader(b[from:], protocol.Request, protocol.FlagMore, 0, 1, meta, 0)
 	return b, nil
 }
 
@@ -33,7 +35,7 @@ type Answer struct {
 // CutAnswer takes the head of an answer from the start of b, of which more may come, and returns where the body begins. It is 0
 // as long as the head is not whole. Nothing of b is kept but by the Answer.
 func CutAnswer(b []byte) (a Answer, size int, err error) {
-	if len(b) < headerSize {
+	if len(b) < protocol.HeaderSize {
 		return a, 0, nil
 	}
 	f, need, err := parseHead(b)
@@ -41,15 +43,15 @@ func CutAnswer(b []byte) (a Answer, size int, err error) {
 		return a, 0, err
 	}
 	switch {
-	case f.typ == typeError:
+	case f.typ == protocol.Error:
 		a.Failed = &HandlerError{Status: 500, Type: lookup(f.meta, "type"), Message: lookup(f.meta, "message")}
-	case f.typ != typeResponse || f.has(flagLane):
+	case f.typ != protocol.Response || f.has(protocol.FlagLane):
 		return a, 0, fmt.Errorf("%w: frame of type %#02x as an answer", ErrProtocol, uint8(f.typ))
 	case f.code < 200 || f.code > 599:
 		return a, 0, fmt.Errorf("%w: status %d", ErrBadAnswer, f.code)
 	}
 	a.Status, a.Length, a.fields = int(f.code), int64(f.size), f.meta
-	if f.has(flagMore) {
+	if f.has(protocol.FlagMore) {
 		a.Length = -1
 	}
 	return a, need, nil

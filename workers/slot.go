@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // mostInbox bounds what a worker may have sent for one request and the request has not taken: what its credit allows, in
 // frames of one byte each, an answer's head and its trailers.
-const mostInbox = (headerSize+1)*firstCredit + 3*maxFrame
+const mostInbox = (protocol.HeaderSize+1)*protocol.Credit + 3*maxFrame
 
 // slot is a call beside others on one worker. It is a link that gets its frames from the worker's reader.
 type slot struct {
@@ -179,11 +181,11 @@ func (sl *slot) cancel(cause error, left bool) error {
 	w := sl.w
 	sl.gaveUp = true
 	w.pool.abandon(w)
-	code := uint16(cancelDeadline)
+	code := uint16(protocol.CancelDeadline)
 	if left {
-		code = cancelLeft
+		code = protocol.CancelLeft
 	}
-	err := sl.sendFrame(typeCancel, code, nil)
+	err := sl.sendFrame(protocol.Cancel, code, nil)
 	sl.due.clear()
 	if grace := w.pool.cfg.ClientGrace; grace > 0 {
 		sl.due.set(w.pool.now() + int64(grace))

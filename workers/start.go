@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // start begins the worker's process and returns when it has loaded the function.
@@ -90,17 +91,17 @@ func (w *worker) greet() error {
 			continue
 		}
 		switch {
-		case f.typ == typeHello && !hello:
+		case f.typ == protocol.Hello && !hello:
 			hello = true
-			if f.code != protocolVersion {
-				return fmt.Errorf("%w: version %d, ours is %d", ErrProtocol, f.code, protocolVersion)
+			if f.code != protocol.Version {
+				return fmt.Errorf("%w: version %d, ours is %d", ErrProtocol, f.code, protocol.Version)
 			}
-		case f.typ == typeReady && hello:
+		case f.typ == protocol.Ready && hello:
 			w.share(int(f.code))
 			w.log.Info("worker ready", "pid", w.proc.Pid(), "start", time.Since(w.born).Round(time.Microsecond).String(),
 				"init_ms", initTime(f.meta))
 			return nil
-		case f.typ == typeInitError:
+		case f.typ == protocol.InitError:
 			return &InitError{Type: lookup(f.meta, "type"), Message: lookup(f.meta, "message"), Traceback: string(f.body)}
 		default:
 			return fmt.Errorf("%w: frame of type %#02x before READY", ErrProtocol, uint8(f.typ))

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync/atomic"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // errPanic is a bug of ours that was caught (rule R7).
@@ -33,7 +35,7 @@ type upload struct {
 func (c *call) newUpload(x Exchange) *upload {
 	u := &upload{
 		x: x, log: c.w.log, wake: c.link.wake, next: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		buf: make([]byte, headerSize+maxInline),
+		buf: make([]byte, protocol.HeaderSize+protocol.Piece),
 	}
 	go u.run()
 	return u
@@ -51,7 +53,7 @@ func (u *upload) run() {
 	}()
 	for {
 		u.from = 0
-		u.size, u.err = u.x.ReadBody(u.buf[headerSize:])
+		u.size, u.err = u.x.ReadBody(u.buf[protocol.HeaderSize:])
 		last := u.err != nil
 		u.here.Store(true)
 		u.wake()
@@ -70,13 +72,13 @@ func (u *upload) run() {
 // header. They are valid until taken is called. last means that none follow.
 func (u *upload) take(limit int) (b []byte, last bool, err error) {
 	if errors.Is(u.err, io.EOF) {
-		return u.buf[:headerSize], true, nil
+		return u.buf[:protocol.HeaderSize], true, nil
 	}
 	if u.err != nil {
 		return nil, false, u.err
 	}
 	n := min(u.size-u.from, limit)
-	b = u.buf[u.from : u.from+headerSize+n]
+	b = u.buf[u.from : u.from+protocol.HeaderSize+n]
 	u.from += n
 	return b, false, nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // answer is the http.ResponseWriter of a call. It holds the body back until the handler returns, there is more than the
@@ -62,11 +64,11 @@ func (a *answer) hold(p []byte) bool {
 	size := len(a.held) + len(p)
 	window := a.c.w.answers()
 	switch {
-	case size <= inline:
+	case size <= protocol.Inline:
 		a.held = append(a.held, p...)
 	case size > len(window):
 		return false
-	case len(a.held) <= inline: // not in the lane yet
+	case len(a.held) <= protocol.Inline: // not in the lane yet
 		a.held = append(append(window[:0], a.held...), p...)
 	default:
 		a.held = append(a.held, p...)
@@ -90,7 +92,7 @@ func (a *answer) Flush() {
 	if meta, a.err = a.meta(); a.err != nil {
 		return
 	}
-	a.c.w.send(append(appendHeader(nil, typeResponse, flagMore, uint16(a.status), a.c.id, len(meta), 0), meta...))
+	a.c.w.send(append(appendHeader(nil, protocol.Response, protocol.FlagMore, uint16(a.status), a.c.id, len(meta), 0), meta...))
 	a.stream(a.held)
 	a.held = nil
 }
@@ -100,7 +102,7 @@ func (a *answer) stream(p []byte) {
 	for len(p) > 0 && a.err == nil {
 		var n int
 		if n, a.err = a.c.spend(len(p)); n > 0 {
-			f := appendHeader(make([]byte, 0, headerSize+n), typeData, flagMore, 0, a.c.id, 0, n)
+			f := appendHeader(make([]byte, 0, protocol.HeaderSize+n), protocol.Data, protocol.FlagMore, 0, a.c.id, 0, n)
 			a.c.w.send(append(f, p[:n]...))
 			p = p[n:]
 		}
@@ -119,7 +121,7 @@ func (a *answer) finish() error {
 		return a.err
 	}
 	if a.begun {
-		a.c.w.send(appendHeader(nil, typeData, 0, 0, a.c.id, 0, 0))
+		a.c.w.send(appendHeader(nil, protocol.Data, 0, 0, a.c.id, 0, 0))
 		return nil
 	}
 	meta, err := a.meta()
@@ -128,11 +130,11 @@ func (a *answer) finish() error {
 	}
 	var flags uint8
 	body := a.held
-	if len(body) > inline { // it lies in the lane
-		flags, body = flagLane, nil
+	if len(body) > protocol.Inline { // it lies in the lane
+		flags, body = protocol.FlagLane, nil
 	}
-	f := make([]byte, 0, headerSize+len(meta)+len(body))
-	f = appendHeader(f, typeResponse, flags, uint16(a.status), a.c.id, len(meta), len(a.held))
+	f := make([]byte, 0, protocol.HeaderSize+len(meta)+len(body))
+	f = appendHeader(f, protocol.Response, flags, uint16(a.status), a.c.id, len(meta), len(a.held))
 	a.c.w.send(append(append(f, meta...), body...))
 	return nil
 }
@@ -145,7 +147,7 @@ func illegal(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"(),/:;<=>?@[\\]{}", r)
 }
 
-var errHead = fmt.Errorf("the handler has set more than %d bytes of headers", mostMeta)
+var errHead = fmt.Errorf("the handler has set more than %d bytes of headers", protocol.MostMeta)
 
 // note keeps the header as pairs: what the handler does to it later is for nobody. What has no legal name is left out.
 func (a *answer) note() {
@@ -174,7 +176,7 @@ func (a *answer) meta() ([]byte, error) {
 	if !a.typed && len(a.held) > 0 {
 		a.add("content-type", http.DetectContentType(a.held))
 	}
-	if len(a.head) > mostMeta {
+	if len(a.head) > protocol.MostMeta {
 		return nil, errHead
 	}
 	return a.head, nil

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // lent is a body that came whole; in the lane it is the parent's again after the answer.
@@ -84,8 +86,8 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, _ := b.unread.Read(p) // there is something
 	b.taken += n
-	if b.taken >= grantAfter && b.end == nil {
-		f := appendHeader(nil, typeWindow, 0, 0, b.c.id, 0, 4)
+	if b.taken >= protocol.GrantAfter && b.end == nil {
+		f := appendHeader(nil, protocol.Window, 0, 0, b.c.id, 0, 4)
 		b.c.w.send(binary.LittleEndian.AppendUint32(f, uint32(b.taken)))
 		b.taken = 0
 	}

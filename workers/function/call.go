@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // positional is how many strings of a request come before its fields.
@@ -50,17 +52,17 @@ func (w waiting) Err() error {
 
 // begin starts the handler of a request; with inline it runs here.
 func (w *worker) begin(f *frame, inline bool) error {
-	c := &call{w: w, id: f.id, credit: firstCredit}
+	c := &call{w: w, id: f.id, credit: protocol.Credit}
 	c.more.L = &c.mu
 	var whole io.ReadCloser
 	length := int64(f.size)
 	switch {
-	case f.flags&flagLane != 0:
+	case f.flags&protocol.FlagLane != 0:
 		if f.size > w.laneIn || w.memory == nil {
 			return fmt.Errorf("%w: body of %d bytes in a lane of %d", errProtocol, f.size, w.laneIn)
 		}
 		whole = &lent{r: bytes.NewReader(w.memory[:f.size])}
-	case f.flags&flagMore != 0:
+	case f.flags&protocol.FlagMore != 0:
 		c.body = newBody(c, f.body)
 		whole, length = c.body, -1
 	case f.size == 0:
@@ -197,7 +199,7 @@ func (c *call) spend(n int) (int, error) {
 	if c.cause != nil {
 		return 0, c.cause
 	}
-	n = min(n, piece, c.credit)
+	n = min(n, protocol.Piece, c.credit)
 	c.credit -= n
 	return n, nil
 }
@@ -221,6 +223,6 @@ func (c *call) fail(kind, message string, trace []byte) {
 		message = strings.ToValidUTF8(message[:most], "") + "…"
 	}
 	meta := strings.Join([]string{"type", kind, "message", strings.ReplaceAll(message, "\x00", `\0`)}, "\x00")
-	f := appendHeader(nil, typeError, 0, http.StatusInternalServerError, c.id, len(meta), len(trace))
+	f := appendHeader(nil, protocol.Error, 0, http.StatusInternalServerError, c.id, len(meta), len(trace))
 	c.w.send(append(append(f, meta...), trace...))
 }

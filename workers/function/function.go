@@ -30,6 +30,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // errNotStarted means that no fnpod has started this process.
@@ -52,9 +54,9 @@ func Serve(h http.Handler) error {
 	if err != nil {
 		return err
 	}
-	w.say(typeHello, protocolVersion, "language", "go", "runtime", strings.TrimPrefix(runtime.Version(), "go"),
+	w.say(protocol.Hello, protocol.Version, "language", "go", "runtime", strings.TrimPrefix(runtime.Version(), "go"),
 		"pid", strconv.Itoa(os.Getpid()), "features", "lane,mux,stream")
-	w.say(typeReady, uint16(s.concurrency), "handler", filepath.Base(os.Args[0]),
+	w.say(protocol.Ready, uint16(s.concurrency), "handler", filepath.Base(os.Args[0]),
 		"init_ms", strconv.FormatInt(time.Since(start).Milliseconds(), 10))
 	return w.run()
 }
@@ -98,8 +100,8 @@ func readSettings(environ []string, unset func(string) error) (settings, error) 
 			return settings{}, fmt.Errorf("%s%s %q: %w", prefix, v.name, env[v.name], err)
 		}
 	}
-	if low > protocolVersion || high < protocolVersion {
-		return settings{}, fmt.Errorf("the worker speaks protocol %d, not %s", protocolVersion, env["PROTOCOL"])
+	if low > protocol.Version || high < protocol.Version {
+		return settings{}, fmt.Errorf("the worker speaks protocol %d, not %s", protocol.Version, env["PROTOCOL"])
 	}
 	s.concurrency = max(s.concurrency, 1)
 	return s, nil
@@ -129,7 +131,7 @@ func newWorker(s settings, h http.Handler) (*worker, error) {
 		}
 	}
 	w := &worker{settings: s, handler: h, calls: map[uint32]*call{}, output: os.NewFile(uintptr(s.out), "answers")}
-	w.reader.buf = make([]byte, piece)
+	w.reader.buf = make([]byte, protocol.Piece)
 	if s.concurrency > 1 {
 		if err := w.usePoller(); err != nil {
 			return nil, err
@@ -161,7 +163,7 @@ func (w *worker) run() error {
 	}
 	w.running.Wait()
 	if drain {
-		w.say(typeBye, 0)
+		w.say(protocol.Bye, 0)
 	}
 	w.writing.Lock()
 	defer w.writing.Unlock()
@@ -177,7 +179,7 @@ func (w *worker) each(f func(*call)) {
 }
 
 // say sends a frame of pairs.
-func (w *worker) say(typ frameType, code uint16, pairs ...string) {
+func (w *worker) say(typ protocol.Type, code uint16, pairs ...string) {
 	meta := strings.Join(pairs, "\x00")
 	w.send(append(appendHeader(nil, typ, 0, code, 0, len(meta), 0), meta...))
 }

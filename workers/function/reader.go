@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 // reader is who reads the parent's frames.
@@ -66,7 +68,7 @@ func (w *worker) read(inline bool) (drain bool, err error) {
 		if need <= r.end-r.start {
 			r.start += need
 			if over, err := w.take(&f, inline); over || err != nil {
-				return f.typ == typeDrain, err
+				return f.typ == protocol.Drain, err
 			}
 			if inline && w.takenOver() {
 				<-r.over

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/fnpod/fnpod/workers/protocol"
 )
 
 var (
@@ -20,32 +22,32 @@ func (w *worker) take(f *frame, inline bool) (over bool, err error) {
 	c := w.calls[f.id]
 	w.mu.Unlock()
 	switch f.typ {
-	case typeRequest:
+	case protocol.Request:
 		if c != nil {
 			return false, fmt.Errorf("%w: request %d is there already", errProtocol, f.id)
 		}
 		return false, w.begin(f, inline)
-	case typeData, typeTrailers:
+	case protocol.Data, protocol.Trailers:
 		if c != nil && c.body != nil {
-			c.body.add(f.body, f.flags&flagMore == 0 || f.typ == typeTrailers)
+			c.body.add(f.body, f.flags&protocol.FlagMore == 0 || f.typ == protocol.Trailers)
 		}
-	case typeCancel:
+	case protocol.Cancel:
 		if c != nil {
 			c.cancel(errCancelled)
 		}
-	case typeWindow:
+	case protocol.Window:
 		if len(f.body) != 4 {
 			return false, fmt.Errorf("%w: WINDOW with %d bytes", errProtocol, len(f.body))
 		}
 		if c != nil {
 			c.grant(int(binary.LittleEndian.Uint32(f.body)))
 		}
-	case typePing:
+	case protocol.Ping:
 		w.pong()
-	case typeDrain, typeExit:
+	case protocol.Drain, protocol.Exit:
 		return true, nil
 	default:
-		if f.typ < typeOptional {
+		if f.typ < protocol.Optional {
 			return false, fmt.Errorf("%w: unknown frame type %#02x", errProtocol, uint8(f.typ))
 		}
 	}
@@ -61,5 +63,5 @@ func (w *worker) pong() {
 	w.mu.Lock()
 	n := len(w.calls)
 	w.mu.Unlock()
-	w.say(typePong, 0, "rss", strconv.Itoa(pages*os.Getpagesize()), "in_flight", strconv.Itoa(n))
+	w.say(protocol.Pong, 0, "rss", strconv.Itoa(pages*os.Getpagesize()), "in_flight", strconv.Itoa(n))
 }
