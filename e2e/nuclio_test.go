@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -245,3 +246,26 @@ func readAll(t *testing.T, r *http.Response) string {
 }
 
 func regexpMatch(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
+// §18: a pod may push its series, too.
+func TestNuclio18PushedSeries(t *testing.T) {
+	t.Parallel()
+	pushed := make(chan string, 1000) // as many as this test has time for
+	gateway := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		pushed <- r.URL.Path + "\n" + string(b)
+	}))
+	defer gateway.Close()
+	p := prepareNuclio(t, nuclioSpec{files: py("def handler(context, event): return 'ok'")})
+	platform := fmt.Sprintf("webAdmin: {enabled: false}\nhealthCheck: {listenAddress: %q}\nmetrics:\n  sinks: {push: {kind: prometheusPush, url: %q, attributes: {interval: 50ms, jobName: job, instanceName: \"i-{{.Name}}\"}}}\n  functions: [push]\n", p.health, gateway.URL)
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "platform.yaml"), []byte(platform), 0o600))
+	p.begin()
+	p.waitHealthy()
+	code, _ := p.get("/")
+	require.Equal(t, 200, code)
+	const want = `nuclio_processor_handled_events_total{function="fn",instance="i-fn",namespace="ns",project="proj",result="success",trigger_id="web",trigger_kind="http"} 1` + "\n"
+	require.Eventually(t, func() bool {
+		text := <-pushed
+		return strings.HasPrefix(text, "/metrics/job/job\n") && strings.Contains(text, want)
+	}, 20*time.Second, time.Millisecond)
+}

@@ -143,6 +143,9 @@ func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 	p.platform.opened = func() error { return ports.open(ctx, p, s) }
 	p.platform.ending = clocks.stop
 	p.platform.keepers = append(p.platform.keepers, ports.run, f.events.end)
+	for _, push := range s.Pushes {
+		p.platform.keepers = append(p.platform.keepers, func(ctx context.Context) error { return push.Run(ctx, p.metrics.Text, log) })
+	}
 	err = functionStarted(p.run(ctx), log)
 	if exit, ok := errors.AsType[*exitError](err); ok && exit.code == exitFailure {
 		exit.code = exitPanic

@@ -44,7 +44,7 @@ func (s *Settings) nats(src *Source, t Trigger) error {
 	if name == "" {
 		name = defaultQueue
 	}
-	if c.Queue, err = s.named(name, src); err != nil {
+	if c.Queue, err = s.named(name, src.Name); err != nil {
 		return fmt.Errorf("attribute queueName %q: %w", name, err)
 	}
 	if err := c.CheckQueue(); err != nil {
@@ -60,14 +60,14 @@ func (s *Settings) nats(src *Source, t Trigger) error {
 }
 
 // named fills a template with what is known of the function and a trigger.
-func (s *Settings) named(text string, src *Source) (string, error) {
+func (s *Settings) named(text, trigger string) (string, error) {
 	t, err := template.New("name").Parse(text)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
 	err = t.Execute(&b, map[string]any{
-		"Namespace": s.Metadata.Namespace, "Name": s.Metadata.Name, "Id": strings.ReplaceAll(src.Name, " ", "_"),
+		"Namespace": s.Metadata.Namespace, "Name": s.Metadata.Name, "Id": strings.ReplaceAll(trigger, " ", "_"),
 		"Labels": s.Metadata.Labels, "Annotations": s.Metadata.Annotations,
 	})
 	return b.String(), err

@@ -11,6 +11,7 @@
 //	exchange.go    the answer of a worker as clients know it: types, canonical names, files
 //	status.go      how failures are answered
 //	statistics.go  what is counted of each trigger, and the series made of it
+//	push.go        series for a Pushgateway
 //	event.go       requests that no client sent: cron, kickstart, and messages of brokers
 //	schedule.go    when the clock is due
 //	batch.go       events that a worker gets as one

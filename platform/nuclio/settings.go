@@ -37,8 +37,11 @@ type Settings struct {
 	WebAdmin    string // address; empty: off
 	HealthCheck string // likewise
 	Series      string // likewise
+	Pushes      []*Push
 	Sinks       []LogSink
 	Warnings    []string
+
+	instanceSet bool // by a sink
 }
 
 // Source is a trigger: where events come from and who runs them.
@@ -96,9 +99,7 @@ func Read(c Config, p Platform, lookup func(name string) (string, bool)) (*Setti
 	}
 	s.Kube = raw("KUBERNETES_SERVICE_HOST") != "" && raw("KUBERNETES_SERVICE_PORT") != ""
 	s.Compatible = raw("FNPOD_NUCLIO_COMPATIBLE") == "true"
-	if s.Instance = raw("NUCLIO_FUNCTION_INSTANCE"); s.Instance == "" {
-		s.Instance = c.Metadata.Namespace + "-" + c.Metadata.Name
-	}
+	s.Instance = raw("NUCLIO_FUNCTION_INSTANCE")
 	var errs []error
 	s.Runtime, _, _ = strings.Cut(c.Spec.Runtime, ":")
 	if !slices.Contains(Runtimes(), s.Runtime) {
@@ -128,7 +129,7 @@ func (e Endpoint) address(other string) string {
 	}
 }
 
-// series finds the port for scrapers.
+// series finds out where figures go, and what they call this pod.
 func (s *Settings) series() error {
 	var errs []error
 	for _, name := range s.Metrics.Functions {
@@ -137,18 +138,55 @@ func (s *Settings) series() error {
 		case !ok:
 			errs = append(errs, fmt.Errorf("metrics.functions %q: there is no such sink", name))
 		case sink.Enabled != nil && !*sink.Enabled:
-		case sink.Kind == "prometheusPull":
-			if s.Series = sink.URL; s.Series == "" {
-				s.Series = ":8090"
-			}
 		default:
-			errs = append(errs, fmt.Errorf("metrics.sinks.%s.kind %q: is not there; use prometheusPull", name, sink.Kind))
+			if err := s.sink(&sink); err != nil {
+				errs = append(errs, fmt.Errorf("metrics.sinks.%s: %w", name, err))
+			}
 		}
 	}
-	if s.Series == "" {
+	if s.Series == "" && len(s.Pushes) == 0 {
 		s.Warnings = append(s.Warnings, "no metric sink is configured")
 	}
+	if s.Instance == "" {
+		s.Instance = s.Metadata.Namespace + "-" + s.Metadata.Name
+	}
 	return errors.Join(errs...)
+}
+
+// sink reads one sink of figures.
+func (s *Settings) sink(sink *Sink) error {
+	instance, err := sink.Attributes.Text("instanceName")
+	if err != nil {
+		return err
+	}
+	switch sink.Kind {
+	case "prometheusPull":
+		if s.Series = sink.URL; s.Series == "" {
+			s.Series = ":8090"
+		}
+	case "prometheusPush":
+		push, err := readPush(sink)
+		if err != nil {
+			return err
+		}
+		if instance == "" {
+			return errors.New("attribute instanceName: is needed")
+		}
+		s.Pushes = append(s.Pushes, push)
+	default:
+		return fmt.Errorf("kind %q: is not there; use prometheusPull or prometheusPush", sink.Kind)
+	}
+	if instance == "" {
+		return nil
+	}
+	if instance, err = s.named(instance, ""); err != nil {
+		return fmt.Errorf("attribute instanceName: %w", err)
+	}
+	if s.instanceSet && s.Instance != instance {
+		return fmt.Errorf("attribute instanceName %q: is %q in another sink", instance, s.Instance)
+	}
+	s.Instance, s.instanceSet = instance, true
+	return nil
 }
 
 func (s *Settings) triggers() error {

@@ -122,8 +122,8 @@ func (w *wrapped) connect(ctx context.Context, event, control net.Listener) (err
 		if err != nil {
 			return w.unready(ctx, err)
 		}
-		w.control = newControl(second, w.controlLine) //nolint:contextcheck // only log records are written without a context
-		go w.control.run()                            // close waits for it
+		w.control = newControl(second, w.controlLine)
+		go w.control.run() // close waits for it
 	}
 	w.lines = bufio.NewReaderSize(w.conn, 64<<10)
 	go func() {
