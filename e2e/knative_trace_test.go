@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -284,4 +285,58 @@ func TestTracesOfADeadCollectorAreNoTrouble(t *testing.T) {
 	wrong.begin()
 	require.Equal(t, 1, wrong.exit())
 	require.Contains(t, wrong.log.String(), `tracing.endpoint`)
+}
+
+// 2.4: controllers up to 1.18 know Zipkin, and functions of that time B3.
+func TestKnative24TracesForZipkin(t *testing.T) {
+	t.Parallel()
+	otherwise(t, "older controllers are not understood")
+	type span struct {
+		TraceID, ID, ParentID, Name, Kind string
+		Timestamp, Duration               int64
+		LocalEndpoint                     struct{ ServiceName string }
+		Tags                              map[string]string
+	}
+	messages := make(chan []span, 10) // all
+	zipkin := userContainer(t, func(w http.ResponseWriter, r *http.Request) {
+		var list []span
+		if r.Method+r.URL.Path+r.Header.Get("Content-Type") != "POST/api/v2/spansapplication/json" || json.NewDecoder(r.Body).Decode(&list) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		messages <- list
+		w.WriteHeader(http.StatusAccepted)
+	})
+	p := prepareQueueProxy(t, userContainer(t, told), "CONTAINER_CONCURRENCY=1", "SERVING_REQUEST_METRICS_BACKEND=", "TRACING_CONFIG_BACKEND=zipkin",
+		"TRACING_CONFIG_ZIPKIN_ENDPOINT=http://"+zipkin+"/api/v2/spans", "TRACING_CONFIG_SAMPLE_RATE=0.000001", "TRACING_CONFIG_DEBUG=false")
+	p.older()
+	p.begin()
+	p.waitListening()
+	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	_, seen := p.ask("GET", "/a", "", "X-B3-Traceid: "+trace, "X-B3-Spanid: "+parent, "X-B3-Sampled: 1", "X-B3-Parentspanid: 0000000000000001")
+	require.Regexp(t, `Traceparent: 00-`+trace+`-[0-9a-f]{16}-01\r\n(?s:.*)X-B3-Sampled: 1\r\nX-B3-Spanid: [0-9a-f]{16}\r\nX-B3-Traceid: `+trace+`\r\n`, seen)
+	require.NotContains(t, seen, "X-B3-Parentspanid")
+	_, seen = p.ask("GET", "/", "", "X-B3-Traceid: "+trace, "X-B3-Spanid: "+parent, "X-B3-Sampled: 0")
+	require.Contains(t, seen, "X-B3-Spanid: "+parent, "the client has decided")
+	require.NotContains(t, seen, "Traceparent")
+	_, seen = p.ask("GET", "/", "", "X-B3-Traceid: 8448eb211c80319c", "X-B3-Spanid: "+parent, "X-B3-Flags: 1")
+	require.Contains(t, seen, "X-B3-Traceid: 00000000000000008448eb211c80319c\r\n", "half of one is allowed")
+	_, seen = p.ask("GET", "/", "", "X-B3-Traceid: none", "X-B3-Spanid: "+parent, "X-B3-Sampled: 1")
+	require.Contains(t, seen, "X-B3-Traceid: none\r\n", "and what is none is not ours")
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exit())
+	var all []span
+	for len(messages) > 0 {
+		all = append(all, <-messages...)
+	}
+	require.Len(t, all, 8, "of two requests")
+	above := parent
+	for i, name := range []string{"GET", "kn.queueproxy.proxy", "kn.queueproxy.wait", "HTTP GET"} {
+		s := all[i]
+		require.Equal(t, []string{trace, above, name, []string{"SERVER", "", "", "CLIENT"}[i], "hello"}, []string{s.TraceID, s.ParentID, s.Name, s.Kind, s.LocalEndpoint.ServiceName})
+		require.Positive(t, s.Duration)
+		require.WithinDuration(t, time.Now(), time.UnixMicro(s.Timestamp), time.Minute)
+		above = s.ID
+	}
+	require.Equal(t, "200", all[0].Tags["http.response.status_code"])
 }

@@ -20,6 +20,7 @@
 //	trace.go          which requests have spans, and what the user container is told
 //	span.go           spans, and how they look on the wire
 //	exporter.go       how they come to a collector
+//	zipkin.go         the same for controllers up to 1.18
 //	push.go           how series come there
 //	otlp.go           the collector, and messages for it
 //	profile.go        profiles of ourselves

@@ -16,12 +16,13 @@ const (
 	exportEvery = 5 * time.Second // longest wait of spans
 )
 
-// Exporter brings spans to a collector of OpenTelemetry, or writes them as lines. What the collector does not take is
+// Exporter brings spans to a collector of OpenTelemetry or to Zipkin, or writes them as lines. What the collector does not take is
 // dropped: it is not worth memory of a pod.
 type Exporter struct {
 	log       *slog.Logger
 	stdout    io.Writer  // not nil: lines go there
 	collector *collector // else
+	zipkin    string     // not empty: collector is Zipkin, and this the name of the service
 	resource  []attr
 
 	waiting chan traced
@@ -41,6 +42,14 @@ func NewExporter(s *Settings, address string, stdout io.Writer, log *slog.Logger
 		return e, nil
 	}
 	var err error
+	if o.Protocol == ProtocolZipkin {
+		e.zipkin = about(s)["service_name"]
+		if e.collector, err = newCollector(ProtocolHTTP, o.Endpoint, zipkinPath, ""); err != nil {
+			return nil, fmt.Errorf("TRACING_CONFIG_ZIPKIN_ENDPOINT %w", err)
+		}
+		e.collector.kind = "application/json"
+		return e, nil
+	}
 	if e.collector, err = newCollector(o.Protocol, cmp.Or(address, o.Endpoint), tracesHTTP, tracesGRPC); err != nil {
 		return nil, fmt.Errorf("tracing.endpoint %w", err)
 	}
@@ -112,7 +121,14 @@ func (e *Exporter) Run(ctx context.Context) {
 
 // send hands over spans.
 func (e *Exporter) send(ctx context.Context, list []span) error {
-	if e.stdout == nil {
+	switch {
+	case e.zipkin != "":
+		message, err := zipkinSpans(e.zipkin, list)
+		if err != nil {
+			return err
+		}
+		return e.collector.send(ctx, message)
+	case e.stdout == nil:
 		return e.collector.send(ctx, appendSpans(nil, e.resource, list))
 	}
 	for i := range list {

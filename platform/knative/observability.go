@@ -15,6 +15,7 @@ const (
 	ProtocolStdout     = "stdout"        // traces alone
 	ProtocolHTTP       = "http/protobuf" // to a collector
 	ProtocolGRPC       = "grpc"          // to a collector
+	ProtocolZipkin     = "zipkin"        // traces alone, to Zipkin, for controllers up to 1.18
 )
 
 // Observability says what is measured, logged and traced.
@@ -103,8 +104,15 @@ func (r *reader) legacy(o *Observability) {
 	if r.flag("ENABLE_PROFILING") {
 		o.Runtime.Profiling = "enabled"
 	}
+	if r.text("TRACING_CONFIG_BACKEND") != ProtocolZipkin {
+		return
+	}
+	o.Tracing.Protocol, o.Tracing.Endpoint = ProtocolZipkin, r.text("TRACING_CONFIG_ZIPKIN_ENDPOINT")
 	if rate, err := strconv.ParseFloat(r.text("TRACING_CONFIG_SAMPLE_RATE"), 64); err == nil {
 		o.Tracing.SamplingRate = rate
+	}
+	if r.flag("TRACING_CONFIG_DEBUG") {
+		o.Tracing.SamplingRate = 1
 	}
 }
 

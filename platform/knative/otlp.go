@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,14 +30,16 @@ const exportTimeout = 5 * time.Second
 type collector struct {
 	address string
 	grpc    bool
+	kind    string // of messages
 	client  *http.Client
 }
 
 // newCollector returns a collector; without an address that of this machine. Call close at the end.
 func newCollector(protocol, address, pathHTTP, pathGRPC string) (*collector, error) {
-	c := &collector{grpc: protocol == ProtocolGRPC}
+	c := &collector{grpc: protocol == ProtocolGRPC, kind: "application/x-protobuf"}
 	var protocols http.Protocols
 	if c.grpc {
+		c.kind = "application/grpc"
 		protocols.SetHTTP2(true)
 		protocols.SetUnencryptedHTTP2(true)
 	} else {
@@ -73,16 +76,15 @@ func (c *collector) close() { c.client.CloseIdleConnections() }
 func (c *collector) send(ctx context.Context, message []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, exportTimeout)
 	defer cancel()
-	kind := "application/x-protobuf"
 	if c.grpc {
 		frame := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))
-		message, kind = append(frame, message...), "application/grpc"
+		message = append(frame, message...)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address, bytes.NewReader(message))
 	if err != nil {
 		return err
 	}
-	r.Header.Set("Content-Type", kind)
+	r.Header.Set("Content-Type", c.kind)
 	if c.grpc {
 		r.Header.Set("Te", "trailers")
 	}
@@ -130,6 +132,14 @@ var otelNames = map[string]string{
 	"http_request_method": "http.request.method", "http_response_status_code": "http.response.status_code", "kn_route_tag": "kn.route.tag",
 	"network_protocol_name": "network.protocol.name", "network_protocol_version": "network.protocol.version", "url_scheme": "url.scheme",
 	"error_type": "error.type", "server_address": "server.address", "server_port": "server.port",
+}
+
+// value is what it says, as text.
+func (a *attr) value() string {
+	if a.text != "" || a.number == 0 {
+		return a.text
+	}
+	return strconv.FormatInt(a.number, 10)
 }
 
 // resource is what messages are about.

@@ -17,6 +17,7 @@ type Tracer struct {
 	rate   float64 // part of the requests
 	follow bool    // except of those that somebody before us has decided about
 	waits  bool    // there is a queue
+	b3     bool    // it is spoken, too
 	tags   *Tags
 	export func(traced)
 }
@@ -27,7 +28,7 @@ func NewTracer(s *Settings, tags *Tags, e *Exporter) *Tracer {
 	if o.SamplingRate <= 0 && !o.Follow {
 		return nil
 	}
-	return &Tracer{rate: o.SamplingRate, follow: o.Follow, waits: s.Concurrency > 0, tags: tags, export: e.add}
+	return &Tracer{rate: o.SamplingRate, follow: o.Follow, waits: s.Concurrency > 0, b3: o.Protocol == ProtocolZipkin, tags: tags, export: e.add}
 }
 
 type (
@@ -68,6 +69,10 @@ func (t *Tracer) Arrived(x *proxy.Exchange) {
 			sampled, given = tr.parse(f.Value)
 		}
 	}
+	if (n != 1 || !given) && t.b3 {
+		sampled, given = tr.readB3(x)
+		n = 1
+	}
 	if n != 1 || !given {
 		tr.id, tr.parent, given = freshTrace(), w3cSpan{}, false
 	}
@@ -78,7 +83,7 @@ func (t *Tracer) Arrived(x *proxy.Exchange) {
 		return
 	}
 	for i := range fields {
-		if f := &fields[i]; len(f.Name) == len(traceparent) && is(f.Name, traceparent) {
+		if f := &fields[i]; len(f.Name) == len(traceparent) && is(f.Name, traceparent) || t.b3 && isB3(f) {
 			x.Hide(f)
 		}
 	}
@@ -97,7 +102,11 @@ func (t *Tracer) Forward(x *proxy.Exchange, head []byte) []byte {
 	head = hex.AppendEncode(head, tr.id[:])
 	head = append(head, '-')
 	head = hex.AppendEncode(head, tr.client[:])
-	return append(head, "-01\r\n"...)
+	head = append(head, "-01\r\n"...)
+	if t.b3 {
+		head = tr.appendB3(head)
+	}
+	return head
 }
 
 // Ended makes the spans of a request.
