@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -13,9 +12,6 @@ import (
 
 	"github.com/fnpod/fnpod/broker"
 	"github.com/fnpod/fnpod/platform/nuclio"
-	"github.com/fnpod/fnpod/queue"
-	"github.com/fnpod/fnpod/watchdog"
-	"github.com/fnpod/fnpod/workers"
 )
 
 // eventSource receives messages for a trigger. One more broker is one more implementation, and a line in newEventSource.
@@ -50,9 +46,6 @@ const (
 	mostMessages     = 1024
 	mostMessageBytes = 64 << 20
 )
-
-// mostTries is how often a message is tried whose worker dies.
-const mostTries = 3
 
 // nuclioEvents lets workers handle the messages of brokers: as many at once as there are workers.
 type nuclioEvents struct {
@@ -118,11 +111,7 @@ func (e *nuclioEvents) run(ctx context.Context) error {
 	for _, m := range e.triggers {
 		var working sync.WaitGroup
 		for range m.source.Workers {
-			e.all.Add(1)
-			working.Go(func() {
-				defer e.all.Done()
-				e.work(m)
-			})
+			working.Go(func() { e.work(m) })
 		}
 		failed := make(chan error, 1)
 		e.all.Go(func() { failed <- m.from.Run(gctx, m.inbox) })
@@ -166,61 +155,4 @@ func (e *nuclioEvents) end(ctx context.Context) error {
 	e.once.Do(func() { close(e.over) })
 	e.all.Wait()
 	return nil
-}
-
-// work handles messages until no more come.
-func (e *nuclioEvents) work(m *nuclioMessages) {
-	for {
-		message, ok := m.inbox.Take()
-		if !ok {
-			return
-		}
-		message.Done(e.handle(m, message))
-	}
-}
-
-// Pauses before a message is tried again.
-const (
-	firstTryPause, longestTryPause = 100 * time.Millisecond, 10 * time.Second
-)
-
-// handle lets a worker handle a message, and reports whether that is done. What the broker keeps is tried until it has been
-// answered, or has cost several workers their lives; what it does not keep is tried once.
-func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
-	deaths, asked := 0, message.Came
-	for pause := firstTryPause; ; pause = min(2*pause, longestTryPause) {
-		err := e.try(m, message, asked)
-		switch {
-		case errors.Is(err, workers.ErrClosed) || errors.Is(err, watchdog.ErrForkClosed) || errors.Is(err, queue.ErrClosed):
-			return false
-		case !message.Kept || err == nil:
-			return true
-		case errors.Is(err, queue.ErrTimeout) || errors.Is(err, queue.ErrFull) || errors.Is(err, workers.ErrNotReady):
-		case errors.Is(err, workers.ErrDied) || errors.Is(err, workers.ErrMemory) || errors.Is(err, workers.ErrProtocol):
-			if deaths++; deaths == mostTries {
-				m.log.Error("message is given up", "topic", message.Topic, "id", message.ID, "tries", deaths)
-				return true
-			}
-		default: // a time-out, or an answer that is none: another try would not change it
-			return true
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-e.over:
-			t.Stop()
-			return false
-		}
-		e.function.statistics[m.source.Name].Asked()
-		asked = time.Now()
-	}
-}
-
-func (e *nuclioEvents) try(m *nuclioMessages, message *broker.Message, asked time.Time) error {
-	call, err := nuclio.NewMessage(m.source, message)
-	if err != nil {
-		m.log.Error("message cannot be an event", "topic", message.Topic, "err", err)
-		return err
-	}
-	return e.function.send(m.source, call, asked, m.log)
 }
