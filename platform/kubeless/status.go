@@ -65,10 +65,14 @@ func words(language string, code int, text string) string {
 
 // typeOf is the type of such bodies.
 func typeOf(language string) string {
-	if language == Server {
+	switch language {
+	case Server:
 		return "text/plain; charset=utf-8"
+	case Node:
+		return "text/html; charset=utf-8"
+	default:
+		return "text/html; charset=UTF-8"
 	}
-	return "text/html; charset=UTF-8"
 }
 
 // late is what is said of a call that took longer than FUNC_TIMEOUT.

@@ -39,7 +39,7 @@ def contract(_, handle):
         event = {
             'data': data, 'event-id': headers.get('event-id'), 'event-type': headers.get('event-type'), 'event-time': headers.get('event-time'),
             'event-namespace': headers.get('event-namespace'),
-            'extensions': {'request': bottle.LocalRequest(environ_of(req)) if bottle else BareRequest(req)},
+            'extensions': {'request': bottle.LocalRequest({**environ_of(req), 'PATH_INFO': path_of(req, 'ignore')}) if bottle else BareRequest(req)},
         }
         try:
             result = handle(event, dict(context))
@@ -62,6 +62,8 @@ def answer_of(result):
         if isinstance(result, Exception) and type(result).__name__ == 'HTTPError':
             return page(result.status_code, result.status_line.partition(' ')[2], [p for p in result.headerlist if p[0] != 'Content-Type'], result.body)
         status, pairs, result = result.status_code, list(result.headerlist), result.body
+        if not any(name.lower() == 'content-type' for name, _ in pairs):
+            pairs.append(('content-type', ''))  # none, as of 204 and 304
     if isinstance(result, dict):
         from json import dumps
         return dumps(result).encode(), status, [p for p in pairs if p[0].lower() != 'content-type'] + [('content-type', JSON_TYPE)]

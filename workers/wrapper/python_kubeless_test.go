@@ -30,6 +30,7 @@ var pythonReturns = []struct {
 	{"PY23 number", `7`, 0, "", ""},
 	{"PY23 True", `True`, 0, "", ""},
 	{"PY24 HTTPResponse", `HTTPResponse("tea", 418, [("X-A", "b"), ("Content-Type", "text/plain")])`, 418, "text/plain", "tea"},
+	{"PY24 HTTPResponse without a type", `HTTPResponse("", 204, [])`, 204, "", ""},
 	{"PY24 HTTPResponse of dict", `HTTPResponse({"a": 1}, 201, [])`, 201, jsonType, `{"a": 1}`},
 	{"PY24 HTTPResponse raised", `fail(HTTPResponse("gone", 410, [("Content-Type", "text/css")]))`, 410, "text/css", "gone"},
 	{"PY25 exception", `1 / 0`, 0, "", ""},
@@ -109,4 +110,16 @@ def hello(event, context):
 	require.Equal(t, uint16(405), data("PUT", "", "").code, "PY9")
 	require.Equal(t, uint16(413), data("POST", "application/json", `"1234567"`).code, "PY13")
 	require.Equal(t, uint16(200), data("POST", "text/plain", `"1234567"`).code, "PY13")
+}
+
+// Kubeless contract PY14: bottle's request has a path that bottle has decoded.
+func TestKubelessPY14BottleRequest(t *testing.T) {
+	t.Parallel()
+	const bottle = `
+class LocalRequest:
+    def __init__(self, environ): self.environ = environ
+`
+	w := start(t, python, "import bottle\ndef handler(event, context):\n  return event['extensions']['request'].environ['PATH_INFO']",
+		options{contract: wrapper.Kubeless, files: map[string]string{"function/bottle.py": bottle}})
+	require.Equal(t, "/a b/ü", string(w.ask(request(1, "GET", "/a%20b/%C3%BC", "", nil)).body))
 }
