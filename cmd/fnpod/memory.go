@@ -15,15 +15,15 @@ import (
 )
 
 // When memory is given back: after the start, as soon as there was no request for a second, and later whenever a
-// minute ends without a request and this much was allocated since the last time, for example by scrapes.
+// quiet minute ends and this much was allocated since the last time, for example by scrapes.
 const (
 	quietAfterStart = time.Second
 	quietLater      = time.Minute
 	worthGivingBack = 1 << 20
 )
 
-// giveBack returns to the kernel what the start needed and nothing needs any more: the start has touched most of
-// the binary, and three quarters of what it allocated are garbage. It costs 3 ms of a processor, at a time when
+// giveBack returns to the kernel what was needed once: the start has touched most of the binary, and three quarters of
+// what it allocated are garbage. It costs 3 ms of a processor, at a time when
 // nobody waits; what is needed after all comes back from the page cache, 64 KB at a time.
 func (p *pod) giveBack(ctx context.Context) {
 	quiet := quietAfterStart
@@ -38,15 +38,14 @@ func (p *pod) giveBack(ctx context.Context) {
 		if p.metrics.Requests().InFlight > 0 || p.meter.Signals().SinceLast < quiet {
 			continue
 		}
-		if now := allocated(); now-before >= worthGivingBack {
-			before = now
-			debug.FreeOSMemory()
-		}
-		if quiet == quietLater {
+		now := allocated()
+		if quiet == quietLater && now-before < worthGivingBack {
 			continue
 		}
+		before = now
+		debug.FreeOSMemory()
 		if err := dropCode(); err != nil {
-			p.log.Debug("memory of the start not given back", "err", err)
+			p.log.Debug("pages of the binary not given back", "err", err)
 		}
 		quiet = quietLater
 		t.Reset(quiet)
