@@ -70,6 +70,11 @@ func (x *exchange) set(method, target string) {
 	}
 }
 
+// addRequestField adds a field to the request's head.
+func (x *exchange) addRequestField(name, value string) {
+	x.request.Fields = append(x.request.Fields, http1.Field{Name: []byte(name), Value: []byte(value)})
+}
+
 func (x *exchange) Request() *http1.Request  { return &x.request }
 func (x *exchange) ID() string               { return x.id }
 func (x *exchange) Peer() string             { return "192.0.2.1" }

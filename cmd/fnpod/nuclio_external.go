@@ -64,6 +64,9 @@ func newNuclioExternal(s *nuclio.Settings, src *nuclio.Source, times *nuclio.Wor
 	if src.Batches() {
 		return nil, fmt.Errorf("trigger %s: batch: is not there for wrappers of Nuclio's own", src.Name)
 	}
+	if src.PerWorker > 1 {
+		return nil, fmt.Errorf("trigger %s: mode async: is not there for wrappers of Nuclio's own", src.Name)
+	}
 	if _, err := os.Stat(wrapper); err != nil {
 		return nil, fmt.Errorf("the wrapper %s of runtime %s: %w", wrapper, s.Runtime, reason(err))
 	}

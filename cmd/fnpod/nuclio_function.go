@@ -62,7 +62,7 @@ func newNuclioFunction(s *nuclio.Settings, inv *invocation, log *slog.Logger) (*
 		src := &s.Triggers[i]
 		a := f.allocators[src.Allocator]
 		if a == nil {
-			q := queueSettings{Limit: src.Workers, Depth: 1_000_000, MaxWait: s.LongestWait(src), Discipline: queue.FIFO}
+			q := queueSettings{Limit: src.Workers * src.PerWorker, Depth: 1_000_000, MaxWait: s.LongestWait(src), Discipline: queue.FIFO}
 			if q.MaxWait == 0 {
 				q.Depth = 0
 			}
@@ -163,6 +163,7 @@ func newNuclioRunner(s *nuclio.Settings, src *nuclio.Source, times *nuclio.Worke
 func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *slog.Logger) (workers.Config, error) {
 	config := workers.DefaultConfig()
 	config.Min, config.Max, config.IdleTimeout, config.Turns = src.Workers, src.Workers, 0, true
+	config.Concurrency = src.PerWorker
 	config.Timeout, config.StartTimeout, config.ClientGrace, config.Grace = s.EventTimeout, orNever(0), orNever(0), max(s.Termination, time.Second)
 	config.ClientGone, config.WithoutRequestID = proxy.ErrClientGone, true
 	config.Contract = wrapper.Nuclio

@@ -44,16 +44,20 @@ type Variable struct {
 
 // Trigger is where events come from, as it is written.
 type Trigger struct {
-	Kind               string     `yaml:"kind"`
-	URL                string     `yaml:"url"`
-	Username           string     `yaml:"username"`
-	Password           string     `yaml:"password"`
-	Workers            int        `yaml:"numWorkers"`
-	Availability       *int       `yaml:"workerAvailabilityTimeoutMilliseconds"`
-	Allocator          string     `yaml:"workerAllocatorName"`
-	TerminationTimeout string     `yaml:"workerTerminationTimeout"`
-	Batch              *Batch     `yaml:"batch"`
-	Attributes         Attributes `yaml:"attributes"`
+	Kind               string `yaml:"kind"`
+	URL                string `yaml:"url"`
+	Username           string `yaml:"username"`
+	Password           string `yaml:"password"`
+	Workers            int    `yaml:"numWorkers"`
+	Availability       *int   `yaml:"workerAvailabilityTimeoutMilliseconds"`
+	Allocator          string `yaml:"workerAllocatorName"`
+	TerminationTimeout string `yaml:"workerTerminationTimeout"`
+	Batch              *Batch `yaml:"batch"`
+	Mode               string `yaml:"mode"`
+	Async              struct {
+		MaxConnections int `yaml:"maxConnectionsNumber"`
+	} `yaml:"async"`
+	Attributes Attributes `yaml:"attributes"`
 }
 
 // Batch says that the handler gets several events at once.

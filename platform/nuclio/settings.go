@@ -49,6 +49,7 @@ type Source struct {
 	Name, Kind string
 	Allocator  string        // triggers with the same one share their workers
 	Workers    int           // as many as its allocator has
+	PerWorker  int           // events that one worker runs at once, likewise
 	Wait       time.Duration // longest wait for a worker; 0: none
 	Shared     bool          // the allocator has a name
 
@@ -191,7 +192,7 @@ func (s *Settings) sink(sink *Sink) error {
 
 func (s *Settings) triggers() error {
 	var errs []error
-	workers := map[string]int{}
+	workers, perWorker := map[string]int{}, map[string]int{}
 	for _, name := range slices.Sorted(maps.Keys(s.Spec.Triggers)) {
 		t := s.Spec.Triggers[name]
 		if t.Kind == KindCron && s.Kube && s.CronTriggerCreationMode == "kube" {
@@ -203,10 +204,12 @@ func (s *Settings) triggers() error {
 			continue
 		}
 		workers[source.Allocator] = max(workers[source.Allocator], source.Workers)
+		perWorker[source.Allocator] = max(perWorker[source.Allocator], source.PerWorker)
 		s.Triggers = append(s.Triggers, source)
 	}
 	for i := range s.Triggers {
 		s.Triggers[i].Workers = workers[s.Triggers[i].Allocator]
+		s.Triggers[i].PerWorker = perWorker[s.Triggers[i].Allocator]
 	}
 	return errors.Join(errs...)
 }
@@ -222,6 +225,9 @@ func (s *Settings) source(name string, t Trigger) (Source, error) {
 	}
 	if t.Workers < 0 || t.Workers > 4096 {
 		return src, fmt.Errorf("numWorkers %d: allowed are 1 to 4096", t.Workers)
+	}
+	if err := s.several(&src, t); err != nil {
+		return src, err
 	}
 	if ms := t.Availability; ms != nil && *ms >= 0 {
 		src.Wait = time.Duration(*ms) * time.Millisecond
@@ -257,6 +263,29 @@ func (s *Settings) source(name string, t Trigger) (Source, error) {
 	default:
 		return src, fmt.Errorf("kind %q: is not registered: there are %s", t.Kind, strings.Join(here, ", "))
 	}
+}
+
+// defaultPerWorker is how many events run at once on a worker of a trigger in mode async.
+const defaultPerWorker = 1000
+
+// several reads the mode of a trigger (Nuclio 1.15): async gives a worker several events at once, of http and in Python.
+func (s *Settings) several(src *Source, t Trigger) error {
+	src.PerWorker = 1
+	if t.Mode != "async" {
+		return nil
+	}
+	if t.Kind != KindHTTP || s.Runtime != "python" {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("trigger %s: mode async is for http triggers of functions in Python", src.Name))
+		return nil
+	}
+	src.PerWorker = defaultPerWorker
+	if n := t.Async.MaxConnections; n != 0 {
+		src.PerWorker = n
+	}
+	if src.PerWorker < 1 || src.PerWorker > 1<<16-1 {
+		return fmt.Errorf("async.maxConnectionsNumber %d: allowed are 1 to 65535", src.PerWorker)
+	}
+	return nil
 }
 
 // http reads the attributes of an http trigger.

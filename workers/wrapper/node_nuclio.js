@@ -10,9 +10,11 @@ readSettings = () => {
   settings.name ||= 'handler';
 };
 
-let event = null; // in progress: its number, and the log lines that its client wants
+let event = null;  // in progress: its number, and the log lines that its client wants
+let events = null; // knows which one is in progress, where there may be several
 
 contract = async (handle, module) => {
+  if (settings.limit > 1) events = new (require('async_hooks').AsyncLocalStorage)();
   const context = new Context();
   const init = (module && module.initContext) || (module && module.default && module.default.initContext);
   if (typeof init === 'function') await init(context);
@@ -26,17 +28,18 @@ contract = async (handle, module) => {
     const level = req.headers['x-nuclio-log-level'];
     const own = event = {
       number: req.number, trigger: given.trigger.name, lines: level === undefined ? null : [],
-      least: Math.max(LEVELS.indexOf(String(level).toLowerCase()), 0),
+      least: Math.max(LEVELS.indexOf(String(level).toLowerCase()), 0), over: false,
     };
     return new Promise((resolve) => {
       const end = (answer) => {
-        if (event !== own) return console.error('the handler has answered already; this answer is lost');
+        if (own.over) return console.error('the handler has answered already; this answer is lost');
         if (own.lines) withLines(answer, own.lines, context);
-        event = null;
+        own.over = true;
+        if (event === own) event = null;
         resolve(answer);
       };
       const failed = (err) => {
-        if (event !== own) return console.error(err);
+        if (own.over) return console.error(err);
         const text = `Error in handler: ${err}\n${err && err.stack}`;
         context.logger.error('Error in handler', { err: String(err), stack: err && err.stack });
         end({ status: 500, headers: [['content-type', 'text/plain']], body: text });
@@ -53,7 +56,7 @@ contract = async (handle, module) => {
       // What is set on the context stays for the next event; the callback is this event's own.
       const shown = new Proxy(context, { get: (base, key) => (key === 'callback' ? callback : base[key]) });
       try {
-        const result = handle(shown, given);
+        const result = events ? events.run(own, handle, shown, given) : handle(shown, given);
         if (result && typeof result.then === 'function') result.then(undefined, failed); // what it resolves to is no answer
       } catch (err) {
         failed(err);
@@ -93,12 +96,13 @@ class Logger {
   #say(level, message, fields) {
     const text = typeof message === 'string' ? message : String(message);
     const told = settings.told, facts = { worker_id: told.INDEX || '0', ...fields };
-    if (event && event.lines && level >= event.least) {
-      event.lines.push({ level: LEVELS[level], time: Date.now(), name: event.trigger, message: text, ...facts });
+    const own = events ? events.getStore() : event;
+    if (own && own.lines && level >= own.least) {
+      own.lines.push({ level: LEVELS[level], time: Date.now(), name: own.trigger, message: text, ...facts });
     }
     const pairs = ['logger', `processor.${told.NUCLIO_TRIGGER_KIND || 'shared'}.w${told.INDEX || '0'}.nodejs.logger`];
     for (const [name, value] of Object.entries(facts)) pairs.push(name, (jsonOf(value) ?? 'null').slice(0, 16 << 10));
-    const line = say(LOG, level, event ? event.number : 0, pairs, Buffer.from(text).subarray(0, MOST_LOG));
+    const line = say(LOG, level, own ? own.number : 0, pairs, Buffer.from(text).subarray(0, MOST_LOG));
     if (out) send(line);
     else sendNow(line);
   }

@@ -217,6 +217,7 @@ function matches(headers, etag) {
 
 // classic returns a native handler around handle(text, callback), whose output is the answer.
 function classic(handle) {
+  settings.limit = 1; // output and environment are the process's
   const write = process.stdout.write.bind(process.stdout), environment = process.env.cgi_headers;
   const own = { ...process.env }, home = process.cwd();
   let output = null;

@@ -508,16 +508,19 @@ def choose(module, handle, file, name, limit):
                           % (os.path.basename(file), name, ', '.join(there) or 'none at all'))
     if not callable(handle):
         raise TypeError('%r in %s is a %s, not a function' % (name, os.path.basename(file), type(handle).__name__))
-    inner = handle
-    while hasattr(inner, 'func') and callable(inner.func):  # functools.partial
-        inner = inner.func
-    if not hasattr(inner, '__code__'):
-        inner = getattr(type(inner), '__call__', inner)
-    flags = getattr(getattr(inner, '__code__', None), 'co_flags', 0)
-    if flags & 0x280:
+    if is_async(handle):
         event_loop()  # before init, so that what it creates belongs to this loop
         return handle, lambda handle: Mux(handle, limit).run()
     return handle, serve
+
+
+def is_async(handle):
+    """Reports whether what a handler returns has to be awaited, whatever kind of callable it is."""
+    while hasattr(handle, 'func') and callable(handle.func):  # functools.partial
+        handle = handle.func
+    if not hasattr(handle, '__code__'):
+        handle = getattr(type(handle), '__call__', handle)
+    return getattr(getattr(handle, '__code__', None), 'co_flags', 0) & 0x280
 
 
 def event_loop():

@@ -16,6 +16,7 @@ RECORDS = None        # lines of the event in progress, if its client asked for 
 LEAST = 0             # their least level
 NUMBER = 0            # of the event in progress
 TRIGGER = ''          # its name
+EVENT = None          # a ContextVar with these four, where several events are in progress
 MESSAGES = False      # some events are messages of a broker
 
 
@@ -81,28 +82,39 @@ def contract(module, handle):
         global NUMBER, RECORDS, LEAST, TRIGGER
         NUMBER = req._number
         if b'x-nuclio-log-level' in req._raw:  # a look at the bytes is cheap, one at the fields is not
-            level = req.headers.get('x-nuclio-log-level')
-            if level is not None:
-                TRIGGER = req.scheme.partition('/')[2]
-                RECORDS, LEAST = [], LEVELS.index(level.lower()) if level.lower() in LEVELS else 0
+            RECORDS, LEAST, TRIGGER = wanted(req)
         try:
             result = run(req)
             if RECORDS is not None:
-                with_records(result[2])
+                with_records(result[2], RECORDS)
             return result
         finally:
             NUMBER, RECORDS = 0, None
 
-    def run(req):
-        batch = b'\0batch/' in req._raw and req.scheme.startswith('batch/')
+    def event_of(req, batch):
+        """Returns an event, or the answer to what is none."""
         try:
-            event = batch_of(req.body) if batch else message_of(req) if MESSAGES and req.scheme.startswith('message/') else RequestEvent(req)
+            if batch:
+                return batch_of(req.body), None
+            return message_of(req) if MESSAGES and req.scheme.startswith('message/') else RequestEvent(req), None
         except CloudEventError:
             if not PROCESSOR:
                 raise
-            return b'Failed to wrap structured cloud event', 500, [('content-type', PLAIN.decode())]
+            return None, (b'Failed to wrap structured cloud event', 500, [('content-type', PLAIN.decode())])
+        except Exception as error:
+            return None, failed('Exception caught while serving', error, context)
+
+    def answered(result, batch):
+        try:
+            return answers_of(result, context) if batch else answer_of(result)
         except Exception as error:
             return failed('Exception caught while serving', error, context)
+
+    def run(req):
+        batch = b'\0batch/' in req._raw and req.scheme.startswith('batch/')
+        event, refusal = event_of(req, batch)
+        if refusal:
+            return refusal
         try:
             result = handle(context, event)
             kind = type(result)
@@ -112,11 +124,39 @@ def contract(module, handle):
                 result = settle(result)
         except BaseException as error:
             return failed('Exception caught in handler', error, context)
-        try:
-            return answers_of(result, context) if batch else answer_of(result)
-        except Exception as error:
-            return failed('Exception caught while serving', error, context)
+        return answered(result, batch)
+
+    async def beside_others(req):
+        """Is answer where several events are in progress, each in a task of its own."""
+        records, least, trigger = wanted(req) if b'x-nuclio-log-level' in req._raw else (None, 0, '')
+        EVENT.set((req._number, records, least, trigger))
+        batch = b'\0batch/' in req._raw and req.scheme.startswith('batch/')
+        event, result = event_of(req, batch)
+        if result is None:
+            try:
+                result = await handle(context, event)
+            except Exception as error:
+                result = failed('Exception caught in handler', error, context)
+            else:
+                result = answered(result, batch)
+        if records is not None:
+            with_records(result[2], records)
+        return result
+
+    if int(SETTINGS.get('CONCURRENCY', 1)) > 1 and is_async(handle):
+        global EVENT
+        from contextvars import ContextVar
+        EVENT = ContextVar('event', default=(0, None, 0, ''))
+        return beside_others
     return answer
+
+
+def wanted(req):
+    """What the client wants of the log: a list for lines, if any, their least level, and the name of the trigger."""
+    level = req.headers.get('x-nuclio-log-level')
+    if level is None:
+        return None, 0, ''
+    return [], LEVELS.index(level.lower()) if level.lower() in LEVELS else 0, req.scheme.partition('/')[2]
 
 
 def failed(what, error, context):
@@ -271,8 +311,9 @@ class Logger:
             except (TypeError, ValueError):
                 message = '%s %r' % (message, args)
         fields = {**self._fields, **fields}
-        if RECORDS is not None and level >= LEAST:
-            RECORDS.append({'level': LEVELS[level], 'time': time() * 1000, 'name': TRIGGER, 'message': message, **fields})
+        number, records, least, trigger = EVENT.get() if EVENT else (NUMBER, RECORDS, LEAST, TRIGGER)
+        if records is not None and level >= least:
+            records.append({'level': LEVELS[level], 'time': time() * 1000, 'name': trigger, 'message': message, **fields})
         pairs = []
         if PROCESSOR:
             pairs += 'logger', 'processor.%s.w%s.python.logger' % (SETTINGS.get('NUCLIO_TRIGGER_KIND') or 'shared', SETTINGS.get('INDEX', '0'))
@@ -280,11 +321,11 @@ class Logger:
             pairs += str(name), json_of(value) if PROCESSOR else str(value)
         meta = '\0'.join([part.replace('\0', '\\0')[:16 << 10] for part in pairs]).encode('utf-8', 'backslashreplace')
         body = message.encode('utf-8', 'backslashreplace')[:MOST_LOG]
-        send(pack(len(meta), len(body), LOG, 0, level, NUMBER), meta, body)
+        send(pack(len(meta), len(body), LOG, 0, level, number), meta, body)
 
 
-def with_records(fields):
-    text = dumped(RECORDS, separators=(',', ':'))
+def with_records(fields, records):
+    text = dumped(records, separators=(',', ':'))
     if len(text) >= MOST_FIELD:
         Logger().warn('Logs are too long for a field of the answer')
     else:
