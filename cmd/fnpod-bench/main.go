@@ -18,6 +18,7 @@
 //	coldstart.go  coldstart: from exec to the first answer
 //	syscalls.go   syscalls: system calls per request, counted by perf
 //	targets.go    targets: what should be reached, and what was
+//	goals.go      the list of them
 //	publish.go    publish: results into bench/README.md
 //	evidence.go   results of experiments, read again
 //	guard.go      guard: instructions and system calls per request against recorded budgets
