@@ -254,3 +254,20 @@ func TestNATSChecksNames(t *testing.T) {
 	}
 	require.Error(t, (&broker.NATSConfig{Queue: "a b"}).CheckQueue())
 }
+
+// A client learns the other servers of a cluster, and goes there when its own ends.
+func TestNATSMovesWithinItsCluster(t *testing.T) {
+	t.Parallel()
+	one, two := freeAddress(t), freeAddress(t)
+	first := natsServer(t, "--cluster_name", "c", "--cluster", "nats://"+one, "--routes", "nats://"+two)
+	second := natsServer(t, "--cluster_name", "c", "--cluster", "nats://"+two, "--routes", "nats://"+one)
+	s := subscribeNATS(t, &source{}, broker.NATSConfig{Server: broker.Server{Address: first.address}, Topic: "a"})
+	within(t, s.up, "not subscribed")
+	p := newNATSPublisher(t, second.address, "")
+	require.Eventually(t, func() bool { p.publish("a", "1"); return s.in.Waiting() > 0 }, 20*time.Second, 10*time.Millisecond, "by the route")
+	first.stop()
+	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "server="+second.address) }, 20*time.Second, time.Millisecond)
+	before := s.in.Waiting()
+	p.publish("a", "2")
+	require.Eventually(t, func() bool { return s.in.Waiting() == before+1 }, 10*time.Second, time.Millisecond)
+}

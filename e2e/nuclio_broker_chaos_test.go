@@ -153,7 +153,7 @@ func TestNuclioBrokersCannotFlood(t *testing.T) {
 	p.cmd.Path = path
 	p.begin()
 	p.waitHealthy()
-	const messages, size = 3000, 100_000
+	const messages, size = 1500, 100_000
 	message := "PUB a.b " + strconv.Itoa(size) + "\r\n" + strings.Repeat("x", size) + "\r\n"
 	for range messages / 50 {
 		nats.publishNATS(strings.Repeat(message, 50))

@@ -125,7 +125,7 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 	for name, spec := range map[string]nuclioSpec{
 		"python": {files: py("def handler(context, event):", "    e = dict(event.__dict__, kind=event.trigger.kind, name=event.trigger.name, body=event.body.decode('latin-1'), year=event.timestamp.year)",
 			"    del e['trigger'], e['timestamp']", "    import json", "    print('event-' + event.trigger.kind, json.dumps(e), flush=True)", "    return event.get_header('x-b') and 'ok'")},
-		"shared": {trigger: "      workerAllocatorName: all\n", files: py("def handler(context, event):", "    if event.trigger.kind != 'http': print('event-' + event.trigger.kind, event.path, context.trigger.name, flush=True)", "    return event.trigger.kind")},
+		"shared": {files: py("def handler(context, event):", "    if event.trigger.kind != 'http': print('event-' + event.trigger.kind, event.path, context.trigger.name, flush=True)", "    return event.trigger.kind")},
 		"bytes":  {files: py("def handler(context, event):", "    print('event-' + event.trigger.kind.decode(), event.path, event.headers, event.topic, event.url, flush=True)"), env: []string{"NUCLIO_PYTHON_DECODE_EVENT_STRINGS=no"}},
 		"node": {runtime: "nodejs", handler: "handler.js:handler", files: map[string]string{"handler.js": "exports.handler = (context, event) => {\n  const { kind, name } = event.trigger;\n" +
 			"  console.log('event-' + kind, JSON.stringify({ ...event, kind, name, trigger: undefined, timestamp: undefined, 'content-type': undefined, last_in_batch: false, body: event.body.toString('latin1'), year: event.timestamp.getFullYear() }));\n  context.callback('ok');\n};\n"}},
@@ -139,7 +139,8 @@ func TestNuclio6EventsOfBrokers(t *testing.T) {
 			spec.triggers = brokerTriggers(nats, mqtt)
 			spec.triggers = strings.Replace(spec.triggers, `topic: "a.*"`, `topic: "`+name+`.*"`, 1)
 			spec.triggers = strings.Replace(spec.triggers, `topic: "b/#"`, `topic: "`+name+`/#"`, 1)
-			if name == "shared" {
+			if name != "python" { // one worker for all
+				spec.trigger = "      workerAllocatorName: all\n"
 				spec.triggers = strings.ReplaceAll(spec.triggers, "attributes", "workerAllocatorName: all, attributes")
 			}
 			p := startNuclio(t, spec)
