@@ -121,6 +121,53 @@ func TestOpenFaaS23ACrashTakesNoOtherRequestDown(t *testing.T) {
 	}
 }
 
+const ofJavaHandler = `package com.openfaas.function;
+
+import com.openfaas.model.*;
+
+public class Handler extends AbstractHandler {
+    public IResponse Handle(IRequest req) {
+        Response res = new Response();
+        if (req.getPathRaw().equals("/exit")) System.exit(0);
+        if (req.getPathRaw().equals("/raise")) throw new IllegalStateException("the secret reason");
+        res.setBody(req.getBody() + req.getHeader("X-a") + req.getQuery().get("b"));
+        res.setStatusCode(201);
+        return res;
+    }
+}
+`
+
+// §19, §23: a handler of the Java templates.
+func TestOpenFaaS19JavaHandlerInWarmWorkers(t *testing.T) {
+	t.Parallel()
+	p := ofWorkers(t, map[string]string{"function/Handler.java": ofJavaHandler}, "FNPOD_CONTRACT=openfaas-http", "FNPOD_HANDLER=function/Handler.java").beginReady()
+	r, body := ofAsk(t, p, "POST", "/x?b=c", "body", "X-A: a")
+	require.Equal(t, 201, r.StatusCode)
+	require.Equal(t, "bodyac", body)
+	require.Equal(t, "text/plain; charset=utf-8", r.Header.Get("Content-Type"))
+	r, body = ofAsk(t, p, "GET", "/raise", "")
+	require.Equal(t, 500, r.StatusCode)
+	require.NotContains(t, body, "secret")
+	r, _ = ofAsk(t, p, "GET", "/exit", "")
+	require.Equal(t, 500, r.StatusCode)
+	r, _ = ofAsk(t, p, "GET", "/", "", "X-A: a")
+	require.Equal(t, 201, r.StatusCode, "the next worker")
+}
+
+// §23: contracts that a language has not are said so.
+func TestOpenFaaS23ContractsThatALanguageHasNot(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"function/handler.rb":      `for ruby there are native, openfaas-http, openfaas-classic, nuclio`,
+		"function/src/Handler.php": `for php there are native, openfaas-classic`,
+	} {
+		p := ofWorkers(t, map[string]string{file: "x"}, "FNPOD_CONTRACT=openfaas-flask")
+		p.begin()
+		require.Equal(t, 2, p.exit())
+		require.Contains(t, p.log.String(), want)
+	}
+}
+
 // §23: where the handler is, and how it is called, is said or there.
 func TestOpenFaaS23WarmWorkersThatCannotStart(t *testing.T) {
 	t.Parallel()

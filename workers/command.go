@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,7 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 	if len(l.own) > 0 && isScript(c.path) {
 		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
 	}
-	c.args = append(append([]string{c.path}, l.args...), wrapperPath)
+	c.args = slices.Concat([]string{c.path}, cfg.Options, l.args, []string{wrapperPath})
 	c.wrapper, err = wrapperFile(l.wrapper(cfg.Contract))
 	return err
 }

@@ -17,8 +17,9 @@ import (
 // Config says which function to run and how many workers run it. The zero value
 // is not usable; start from DefaultConfig and set Handler. All sizes are bytes.
 type Config struct {
-	Handler     Handler // the function, see ParseHandler
-	Interpreter string  // program that runs it; empty: the language's own name, looked up in Path
+	Handler     Handler  // the function, see ParseHandler
+	Interpreter string   // program that runs it; empty: the language's own name, looked up in Path
+	Options     []string // of the interpreter, before ours
 	// Command replaces interpreter and built-in wrapper: a program, found in Path,
 	// and its arguments, that speaks the worker protocol itself. Handler is handed
 	// to it as it is, and may be empty.

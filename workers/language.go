@@ -97,7 +97,7 @@ var java = language{
 	program:    "java",
 	args:       []string{"-XX:-UsePerfData", "-jar"}, // no file in /tmp for each worker
 	wrapper:    wrapper.Java,
-	contracts:  []string{wrapper.Native},
+	contracts:  wrapper.JavaContracts(),
 	watched:    []string{".java", ".jar"},
 }
 

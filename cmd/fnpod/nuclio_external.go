@@ -51,8 +51,9 @@ func newNuclioExternal(s *nuclio.Settings, src *nuclio.Source, times *nuclio.Wor
 			})
 		}
 	case "java":
-		wrapper = inv.env.or("NUCLIO_WRAPPER_JAR", "/opt/nuclio/nuclio-java-wrapper.jar")
-		err = externalJava(&c, s, wrapper)
+		if wrapper = inv.env.or("NUCLIO_WRAPPER_JAR", ""); wrapper != "" {
+			err = externalJava(&c, s, wrapper)
+		}
 	case "dotnetcore":
 		wrapper = inv.env.or("NUCLIO_DOTNETCORE_WRAPPER_PATH", "/opt/nuclio/wrapper/wrapper.dll")
 		c.Lines = true
@@ -132,11 +133,16 @@ func externalNode(c *nuclio.Command, s *nuclio.Settings, wrapper string, env env
 	})
 }
 
-func externalJava(c *nuclio.Command, s *nuclio.Settings, wrapper string) error {
-	_, class, ok := strings.Cut(s.Spec.Handler, ":")
-	if !ok {
-		class = s.Spec.Handler
+// javaClass is the class of a handler, which a name of a package or file may precede.
+func javaClass(s *nuclio.Settings) string {
+	if _, class, ok := strings.Cut(s.Spec.Handler, ":"); ok {
+		return class
 	}
+	return s.Spec.Handler
+}
+
+func externalJava(c *nuclio.Command, s *nuclio.Settings, wrapper string) error {
+	class := javaClass(s)
 	options, err := s.Spec.RuntimeAttributes.List("jvmOptions")
 	c.Lines, c.TCP = true, true
 	if err != nil {

@@ -179,6 +179,8 @@ func nuclioPool(s *nuclio.Settings, src *nuclio.Source, inv *invocation, log *sl
 		err = nuclioNode(&config, s, inv)
 	case "ruby":
 		err = nuclioRuby(&config, s, inv)
+	case "java":
+		err = nuclioJava(&config, s, inv)
 	default:
 		return config, fmt.Errorf("spec.runtime %q: is not there: a function in Go is a plugin of one processor", s.Runtime)
 	}
@@ -306,4 +308,21 @@ func nuclioRuby(config *workers.Config, s *nuclio.Settings, inv *invocation) err
 	config.Handler = workers.Handler{File: filepath.Join(home, strings.TrimSuffix(file, ".rb")+".rb"), Function: function}
 	config.Dir = home
 	return nil
+}
+
+// nuclioJava finds the jar of the handler: Nuclio's builder puts it into one with its wrapper. A jar that is there alone will do.
+func nuclioJava(config *workers.Config, s *nuclio.Settings, inv *invocation) error {
+	home, err := filepath.Abs(inv.env.or("NUCLIO_HANDLER_DIR", "/opt/nuclio"))
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(home, "nuclio-java-wrapper.jar")
+	if _, err := os.Stat(file); err != nil {
+		if jars, _ := filepath.Glob(filepath.Join(home, "*.jar")); len(jars) == 1 {
+			file = jars[0]
+		}
+	}
+	config.Options, err = s.Spec.RuntimeAttributes.List("jvmOptions")
+	config.Handler, config.Dir = workers.Handler{File: file, Function: javaClass(s)}, home
+	return err
 }

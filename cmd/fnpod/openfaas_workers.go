@@ -15,7 +15,7 @@ import (
 )
 
 // templateHandlers are where the templates of OpenFaaS keep the handler, below the working directory.
-var templateHandlers = []string{"function/handler.py", "function/handler.js", "function/handler.rb", "function/src/Handler.php"}
+var templateHandlers = []string{"function/handler.py", "function/handler.js", "function/handler.rb", "function/src/Handler.php", "function-1.0/function-1.0.jar"}
 
 // templateThreads is how many requests the server of the Python templates runs at once.
 const templateThreads = 4

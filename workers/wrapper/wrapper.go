@@ -19,7 +19,8 @@
 //	php.php             the PHP worker
 //	php_openfaas.php    as python_openfaas.py
 //	perl.pl             the Perl worker
-//	java/               the Java worker's source; java.jar is built from it by make java
+//	java/               the Java worker's source, and the interfaces of OpenFaaS and Nuclio, for handlers whose image has them not;
+//	                    java.jar is built from it by make java
 package wrapper
 
 import (
@@ -35,7 +36,7 @@ const OpenFaaS = "openfaas-"
 // Contracts by which a handler can be called.
 const (
 	Native          = "native"
-	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback, in Ruby run(body, env)
+	OpenFaaSHTTP    = "openfaas-http"    // handle(event, context), in Node with a callback, in Ruby run(body, env), in Java Handle(request)
 	OpenFaaSFlask   = "openfaas-flask"   // handle(body), in Python only
 	OpenFaaSClassic = "openfaas-classic" // handle(text), and what it prints; in Node with a callback, in Ruby run(text), in PHP handle(text) of a class
 	Nuclio          = "nuclio"           // handler(context, event)
@@ -199,9 +200,17 @@ func Perl(contract string) string { return onlyNative(perl, contract) }
 //go:embed java.jar
 var java string
 
-// Java returns the Java worker as a jar, for Java 11 and later; empty for another contract than Native. Run it as
-// `java -jar FILE`, where FILE may be a link in /proc. It runs jars, and files of source where there is a JDK.
-func Java(contract string) string { return onlyNative(java, contract) }
+// JavaContracts are the contracts of Java workers.
+func JavaContracts() []string { return []string{Native, OpenFaaSHTTP, Nuclio} }
+
+// Java returns the Java worker as a jar, for Java 11 and later, which is the same for each contract; empty if there is none.
+// Run it as `java -jar FILE`, where FILE may be a link in /proc. It runs jars, and files of source where there is a JDK.
+func Java(contract string) string {
+	if !slices.Contains(JavaContracts(), contract) {
+		return ""
+	}
+	return java
+}
 
 func onlyNative(source, contract string) string {
 	if contract != Native {

@@ -1,5 +1,6 @@
 package fnpod;
 
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
 import java.io.IOException;
@@ -33,24 +34,33 @@ import javax.tools.ToolProvider;
 final class Loader {
     private final File file;
     private final String name;
+    private final String contract; // a class in fnpod.contract; empty: the handler is native
+    private final Host host;
     private String method = "handle";
+    private Call other;            // calls the handler, unless it is native
     private Object instance;
     private Method found;
 
-    Loader(String file, String name) {
+    Loader(String file, String name, String contract, Host host) {
         this.file = new File(file);
         this.name = name;
+        this.contract = contract;
+        this.host = host;
     }
 
     /** The handler as it is told: file and method. */
     String label() {
-        return file.getName() + ":" + (name.isEmpty() ? method : name);
+        return file.getName() + ":" + (other != null ? other.label() : name.isEmpty() ? method : name);
     }
 
     /** Loads the class and runs init. */
     void load() throws Throwable {
         if (!file.isFile() || !file.canRead()) {
             throw new IOException("cannot read the handler: " + file);
+        }
+        if (!contract.isEmpty()) {
+            loadOther();
+            return;
         }
         Class<?> type = file.getName().endsWith(".jar") ? fromJar() : fromSource();
         for (Method m : type.getDeclaredMethods()) {
@@ -89,6 +99,9 @@ final class Loader {
 
     /** Calls the handler. */
     Object call(Request req) throws Throwable {
+        if (other != null) {
+            return other.call(req);
+        }
         Class<?>[] takes = found.getParameterTypes();
         if (takes.length == 0) {
             return unwrapped(() -> found.invoke(instance));
@@ -107,6 +120,59 @@ final class Loader {
         } catch (InvocationTargetException e) {
             throw e.getCause();
         }
+    }
+
+    /** Loads a handler of another platform, beside what calls it: of the jar or file, jars near it, and what the image's class path has. */
+    private void loadOther() throws Throwable {
+        boolean source = !file.getName().endsWith(".jar");
+        File folder = file.getAbsoluteFile().getParentFile();
+        List<File> path = new ArrayList<>();
+        if (source) {
+            path.addAll(jars(folder));
+            path.add(folder);
+        } else {
+            path.add(file);
+            path.addAll(jars(new File(folder, "lib")));
+        }
+        for (String entry : System.getenv().getOrDefault("CLASSPATH", "").split(File.pathSeparator)) {
+            if (entry.endsWith("*")) {
+                path.addAll(jars(new File(entry.substring(0, entry.length() - 1))));
+            } else if (!entry.isEmpty()) {
+                path.add(new File(entry));
+            }
+        }
+        List<URL> urls = new ArrayList<>();
+        List<String> names = new ArrayList<>();
+        for (File f : path) {
+            urls.add(f.toURI().toURL());
+            names.add(f.getPath());
+        }
+        Map<String, byte[]> classes = source ? compile(String.join(File.pathSeparator, names)) : Map.of();
+        ClassLoader loader = new Beside(urls.toArray(new URL[0]), classes);
+        Thread.currentThread().setContextClassLoader(loader);
+        String type = name.isEmpty() && source ? called(classes, file.getName().replaceFirst("\\.java$", "")) : name;
+        var constructor = Class.forName("fnpod.contract." + contract, true, loader).getConstructor(ClassLoader.class, String.class, Host.class);
+        try {
+            other = (Call) constructor.newInstance(loader, type, host);
+        } catch (InvocationTargetException e) {
+            throw e.getCause() instanceof InvocationTargetException ? e.getCause().getCause() : e.getCause();
+        }
+    }
+
+    private static List<File> jars(File folder) {
+        File[] jars = folder.listFiles((dir, n) -> n.endsWith(".jar"));
+        Arrays.sort(jars == null ? new File[0] : jars);
+        return jars == null ? List.of() : Arrays.asList(jars);
+    }
+
+    /** The full name of the class that is called like the file. */
+    private String called(Map<String, byte[]> classes, String simple) throws ClassNotFoundException {
+        for (String n : classes.keySet()) {
+            if (n.equals(simple) || n.endsWith("." + simple)) {
+                return n;
+            }
+        }
+        throw new ClassNotFoundException(file.getName() + " has no class " + simple);
     }
 
     /** The name is Class, Class.method, or nothing: then the manifest says which class. */
@@ -141,9 +207,7 @@ final class Loader {
         List<URL> path = new ArrayList<>();
         List<String> classPath = new ArrayList<>();
         File folder = file.getAbsoluteFile().getParentFile();
-        File[] jars = folder.listFiles((dir, n) -> n.endsWith(".jar"));
-        Arrays.sort(jars == null ? new File[0] : jars);
-        for (File jar : jars == null ? new File[0] : jars) {
+        for (File jar : jars(folder)) {
             path.add(jar.toURI().toURL());
             classPath.add(jar.getPath());
         }
@@ -158,13 +222,7 @@ final class Loader {
             }
         };
         Thread.currentThread().setContextClassLoader(loader);
-        String simple = file.getName().replaceFirst("\\.java$", "");
-        for (String n : classes.keySet()) {
-            if (n.equals(simple) || n.endsWith("." + simple)) {
-                return Class.forName(n, true, loader);
-            }
-        }
-        throw new ClassNotFoundException(file.getName() + " has no class " + simple);
+        return Class.forName(called(classes, file.getName().replaceFirst("\\.java$", "")), true, loader);
     }
 
     private Map<String, byte[]> compile(String classPath) throws IOException {
@@ -221,29 +279,42 @@ final class Loader {
 
         @Override
         public Iterable<JavaFileObject> list(Location l, String pack, java.util.Set<JavaFileObject.Kind> kinds, boolean deep) throws IOException {
-            if (l != StandardLocation.CLASS_PATH || !pack.equals("fnpod")) {
-                return super.list(l, pack, kinds, deep);
+            List<JavaFileObject> own = new ArrayList<>();
+            if (l == StandardLocation.CLASS_PATH) {
+                for (String n : OWN.getOrDefault(pack, List.of())) {
+                    own.add(new Own(pack + "." + n));
+                }
             }
-            return List.of(new Own("Request"), new Own("Response"));
+            if (!own.isEmpty() && !pack.equals("fnpod")) { // those of the image come first
+                Iterable<JavaFileObject> there = super.list(l, pack, kinds, deep);
+                return there.iterator().hasNext() ? there : own;
+            }
+            return own.isEmpty() ? super.list(l, pack, kinds, deep) : own;
         }
 
         @Override
         public String inferBinaryName(Location l, JavaFileObject f) {
-            return f instanceof Own ? "fnpod." + ((Own) f).simple : super.inferBinaryName(l, f);
+            return f instanceof Own ? ((Own) f).name : super.inferBinaryName(l, f);
         }
     }
 
-    private static final class Own extends SimpleJavaFileObject {
-        private final String simple;
+    /** What sources may use of the worker's jar. */
+    private static final Map<String, List<String>> OWN = Map.of(
+        "fnpod", List.of("Request", "Response"),
+        "com.openfaas.model", List.of("AbstractHandler", "IHandler", "IRequest", "IResponse", "Request", "Response"),
+        "io.nuclio", List.of("Context", "Event", "EventHandler", "Logger", "Response", "TriggerInfo"));
 
-        Own(String simple) {
-            super(URI.create("memory:///fnpod/" + simple + ".class"), Kind.CLASS);
-            this.simple = simple;
+    private static final class Own extends SimpleJavaFileObject {
+        private final String name;
+
+        Own(String name) {
+            super(URI.create("memory:///" + name.replace('.', '/') + ".class"), Kind.CLASS);
+            this.name = name;
         }
 
         @Override
         public InputStream openInputStream() {
-            return Loader.class.getResourceAsStream("/fnpod/" + simple + ".class");
+            return new ByteArrayInputStream(Beside.own(name));
         }
     }
 }

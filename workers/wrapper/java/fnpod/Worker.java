@@ -27,11 +27,11 @@ import java.util.stream.BaseStream;
  * The Java side of a warm worker: reads request frames from one pipe, calls the handler, writes answer frames. Frames are described in
  * docs/worker-protocol.md, the handler contract in docs/handlers.md.
  */
-final class Worker {
+final class Worker implements Host {
     private static final int REQUEST = 1, DATA = 2, TRAILERS = 3, CANCEL = 4, WINDOW = 5, DRAIN = 7, EXIT = 8, PING = 9;
-    private static final int HELLO = 0x11, READY = 0x12, INIT_ERROR = 0x13, RESPONSE = 0x21, ERROR = 0x22, PONG = 0x29, BYE = 0x2F;
+    private static final int HELLO = 0x11, READY = 0x12, INIT_ERROR = 0x13, RESPONSE = 0x21, ERROR = 0x22, LOG = 0x23, PONG = 0x29, BYE = 0x2F;
     private static final int LANE = 1, MORE = 2;
-    private static final int INLINE = 8 << 10, PIECE = 64 << 10, CREDIT = 256 << 10, LIMIT = 1 << 20;
+    private static final int INLINE = 8 << 10, PIECE = 64 << 10, CREDIT = 256 << 10, LIMIT = 1 << 20, MOST_FIELD = 16 << 10;
 
     private static final byte[] NOTHING = {};
     private static final String TEXT = "content-type\0text/plain; charset=utf-8";
@@ -99,7 +99,7 @@ final class Worker {
     private int run() {
         Loader loader;
         try {
-            loader = new Loader(settings(), env.get("FNPOD_WORKER_HANDLER").replaceFirst("(?s).*:", ""));
+            loader = new Loader(settings(), env.get("FNPOD_WORKER_HANDLER").replaceFirst("(?s).*:", ""), contract(), this);
         } catch (RuntimeException | IOException e) {
             System.err.println("fnpod: this program is started by fnpod as a worker, with protocol 1 (" + e.getMessage() + ")");
             return 1;
@@ -155,6 +155,18 @@ final class Worker {
         laneOut = Integer.parseInt(memory[2]);
         laneFile = "/proc/self/fd/" + memory[0];
         return handler.substring(0, handler.lastIndexOf(':'));
+    }
+
+    /** The class that calls the handler; empty for a native one. */
+    private String contract() {
+        switch (setting("CONTRACT", ".*", "native")) {
+            case "openfaas-http":
+                return "OpenFaaS";
+            case "nuclio":
+                return "Nuclio";
+            default:
+                return "";
+        }
     }
 
     private String setting(String name, String pattern, String unset) {
@@ -397,6 +409,40 @@ final class Worker {
         write(f.put(b));
     }
 
+    // What is there for contracts.
+
+    @Override
+    public String setting(String name) {
+        return env.get("FNPOD_WORKER_" + name);
+    }
+
+    @Override
+    public void log(int level, String message, String... pairs) {
+        for (int i = 0; i < pairs.length; i++) {
+            pairs[i] = pairs[i].replace("\0", "\\0");
+            pairs[i] = pairs[i].substring(0, Math.min(pairs[i].length(), MOST_FIELD));
+        }
+        byte[] m = String.join("\0", pairs).getBytes(StandardCharsets.UTF_8);
+        byte[] b = message.getBytes(StandardCharsets.UTF_8);
+        ByteBuffer f = buffer(16 + m.length + Math.min(b.length, PIECE));
+        header(f, m.length, Math.min(b.length, PIECE), LOG, 0, level, answering);
+        write(f.put(m).put(b, 0, Math.min(b.length, PIECE)));
+    }
+
+    @Override
+    public String json(Object value) {
+        try {
+            return Json.encode(value);
+        } catch (IllegalArgumentException e) {
+            return Json.encode(String.valueOf(value));
+        }
+    }
+
+    @Override
+    public Object parse(String json) {
+        return Json.parse(json);
+    }
+
     // Answers.
 
     private void serve(Loader loader, Request req) {
@@ -447,7 +493,7 @@ final class Worker {
         } else if (result instanceof byte[]) {
             send(id, status, meta(pairs, BINARY), (byte[]) result);
         } else if (result instanceof Map || result instanceof Iterable || result instanceof Object[]) {
-            send(id, status, meta(pairs, "content-type\0application/json"), json(result));
+            send(id, status, meta(pairs, "content-type\0application/json"), encoded(result));
         } else if (result instanceof Iterator) {
             stream(id, status, pairs, (Iterator<?>) result);
         } else if (result instanceof InputStream) {
@@ -459,7 +505,7 @@ final class Worker {
         }
     }
 
-    private static byte[] json(Object value) {
+    private static byte[] encoded(Object value) {
         try {
             return Json.encode(value).getBytes(StandardCharsets.UTF_8);
         } catch (IllegalArgumentException e) {
@@ -673,7 +719,7 @@ final class Worker {
         for (; e != null && seen.size() < 8 && seen.add(e); e = e.getCause()) {
             text.append(seen.size() > 1 ? "Caused by: " : "").append(e).append('\n');
             for (StackTraceElement at : e.getStackTrace()) {
-                if (at.getClassName().startsWith("fnpod.Loader")) {
+                if (at.getClassName().startsWith("fnpod.Loader") || at.getClassName().startsWith("fnpod.contract.")) {
                     break;
                 }
                 text.append("\tat ").append(at).append('\n');
@@ -682,7 +728,7 @@ final class Worker {
                 }
             }
         }
-        return text.toString().replaceAll("\tat (java\\.base/)?(jdk\\.internal\\.reflect|java\\.lang\\.reflect)\\..*\n", "");
+        return text.toString().replaceAll("\tat (java\\.base/)?(jdk\\.internal\\.reflect|java\\.lang\\.reflect|fnpod\\.Beside)\\..*\n", "");
     }
 
     /** Names the type of a value with its article. */

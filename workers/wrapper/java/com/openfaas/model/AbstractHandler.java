@@ -1,0 +1,7 @@
+package com.openfaas.model;
+
+/** What functions extend that are found as a service. */
+public abstract class AbstractHandler implements IHandler {
+    @Override
+    public abstract IResponse Handle(IRequest request);
+}

@@ -1,0 +1,6 @@
+package com.openfaas.model;
+
+/** A function of OpenFaaS. */
+public interface IHandler {
+    IResponse Handle(IRequest request);
+}
