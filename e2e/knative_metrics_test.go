@@ -65,6 +65,32 @@ func TestKnative131UserMetricsAreOffByDefault(t *testing.T) {
 	}
 }
 
+// 2.2: the variables of Knative's own library beat what the controller says.
+func TestKnative22WherePrometheusFindsMetrics(t *testing.T) {
+	t.Parallel()
+	at := freePort(t)
+	queueProxy(t, userContainer(t, told), "METRICS_PROMETHEUS_HOST=127.0.0.1", "METRICS_PROMETHEUS_PORT="+portOf(t, at),
+		`OBSERVABILITY_CONFIG={"requestMetrics":{"protocol":"prometheus","endpoint":"`+freePort(t)+`"}}`)
+	require.Eventually(t, func() bool {
+		resp, err := http.Get("http://" + at + "/metrics")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, 10*time.Second, 10*time.Millisecond)
+	for change, want := range map[string]string{
+		"METRICS_PROMETHEUS_PORT=80": `METRICS_PROMETHEUS_PORT "80": must be a port, 1024 to 65535`,
+		`OBSERVABILITY_CONFIG={"requestMetrics":{"protocol":"prometheus","endpoint":"9091"}}`: `requestMetrics.endpoint "9091": must be HOST:PORT`,
+	} {
+		p := prepareQueueProxy(t, freePort(t), `OBSERVABILITY_CONFIG={"requestMetrics":{"protocol":"prometheus"}}`, change)
+		p.begin()
+		require.Equal(t, 1, p.exit())
+		otherwise(t, "other words")
+		require.Contains(t, p.log.String(), want)
+	}
+}
+
 func TestKnative132UserMetrics(t *testing.T) {
 	t.Parallel()
 	otherwise(t, "D6, D10: more labels, fewer requests")

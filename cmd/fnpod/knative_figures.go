@@ -115,11 +115,32 @@ func (f *knativeFigures) servers(p *pod, inv *invocation) ([]*server, error) {
 		return nil, err
 	}
 	if _, ok := inv.env.lookup(user); !ok {
-		at.address = cmp.Or(f.settings.Observability.RequestMetrics.Endpoint, at.address)
+		if at.address, err = inv.prometheus(cmp.Or(f.settings.Observability.RequestMetrics.Endpoint, at.address)); err != nil {
+			return nil, err
+		}
 	}
 	return append(list, &server{name: user, address: at, serve: func(ctx context.Context, l net.Listener) error {
 		return (&metrics.Server{Set: p.metrics, Log: p.log}).Run(ctx, l)
 	}}), nil
+}
+
+// prometheus is where Prometheus finds metrics: where the controller says, unless the variables of Knative's own library do.
+func (inv *invocation) prometheus(controllers string) (string, error) {
+	host, port, err := net.SplitHostPort(controllers)
+	if err != nil {
+		return "", fmt.Errorf("OBSERVABILITY_CONFIG: requestMetrics.endpoint %q: must be HOST:PORT", controllers)
+	}
+	if text, ok := inv.env.lookup("METRICS_PROMETHEUS_HOST"); ok {
+		host = text
+	}
+	const name = "METRICS_PROMETHEUS_PORT"
+	if text, ok := inv.env.lookup(name); ok {
+		if n, err := strconv.ParseUint(text, 10, 16); err != nil || n < 1024 {
+			return "", fmt.Errorf("%s %q: must be a port, 1024 to 65535", name, text)
+		}
+		port = text
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // keepers run as long as the pod.
