@@ -9,6 +9,7 @@ import (
 
 const (
 	meterStep    = 250 * time.Millisecond
+	meterIdle    = time.Second // between two looks after a minute without a request
 	meterWindow  = time.Minute
 	meterSamples = int(meterWindow / meterStep)
 
@@ -25,7 +26,7 @@ type Signals struct {
 	Utilisation float64       // Executing ÷ limit; 0 without a limit
 	Offered     float64       // slots that the arrivals need: Arrivals × mean service time (Little's law)
 	Saturation  float64       // Offered ÷ limit: more than 1 cannot be served; 0 without a limit
-	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second
+	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second, or to a second after an idle minute
 	Replicas    float64       // pods of this kind that what arrives here would keep at 70 % utilisation
 	Limit       int           // slots that the highest throughput seen needs; 0 before there was any
 }
@@ -56,26 +57,43 @@ func NewMeter(q *Queue) *Meter {
 	return m
 }
 
-// Run takes samples, four a second, until ctx ends.
+// Run takes samples, four a second, until ctx ends. While nothing happens it looks once a second, because each look wakes a thread
+// or two, and takes four at once.
 func (m *Meter) Run(ctx context.Context) {
-	t := time.NewTicker(meterStep)
+	step := meterStep
+	t := time.NewTicker(step)
 	defer t.Stop()
 	for {
+		var now time.Time
 		select {
-		case now := <-t.C:
-			m.take(now)
+		case now = <-t.C:
 		case <-ctx.Done():
 			return
+		}
+		for at := now.Add(meterStep - step); !at.After(now); at = at.Add(meterStep) {
+			m.take(at)
+		}
+		next := meterStep
+		if m.idle(now) {
+			next = meterIdle
+		}
+		if next != step {
+			step = next
+			t.Reset(step)
 		}
 	}
 }
 
+// idle reports that no sample of the ring has seen a request.
+func (m *Meter) idle(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return now.Sub(m.last) > meterWindow
+}
+
 func (m *Meter) take(now time.Time) {
 	s := m.queue.Stats()
-	next := meterSample{
-		at: now, executing: s.Executing, queued: s.Queued, ended: s.Granted - uint64(s.Executing),
-		arrived: s.Granted + s.Refused + s.Displaced + s.Late + s.TimedOut + s.Cancelled + s.Closed + uint64(s.Queued),
-	}
+	next := meterSample{at: now, executing: s.Executing, queued: s.Queued, ended: s.Granted - uint64(s.Executing), arrived: s.arrived()}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.taken > 0 {
@@ -87,6 +105,11 @@ func (m *Meter) take(now time.Time) {
 	m.ring[m.taken%meterSamples] = next
 	m.taken++
 	m.remember(next, s.Service)
+}
+
+// arrived returns how many requests asked for a slot.
+func (s *Stats) arrived() uint64 {
+	return s.Granted + s.Refused + s.Displaced + s.Late + s.TimedOut + s.Cancelled + s.Closed + uint64(s.Queued)
 }
 
 // remember keeps the highest throughput over four seconds, and by Little's law the slots
@@ -119,7 +142,9 @@ func (m *Meter) Signals() Signals {
 	if seconds := last.at.Sub(first.at).Seconds(); seconds > 0 {
 		s.Arrivals = float64(last.arrived-first.arrived) / seconds
 	}
-	s.SinceLast = time.Since(m.last)
+	if s.SinceLast = time.Since(m.last); st.Executing > 0 || st.arrived() != last.arrived {
+		s.SinceLast = 0 // the next sample will see it
+	}
 	s.Offered = max(s.Arrivals*st.Service.Seconds(), s.Executing)
 	s.Limit = int(math.Ceil(m.bestFor))
 	slots := float64(st.Limit)

@@ -75,3 +75,26 @@ func TestSignalsOfAnIdleQueue(t *testing.T) {
 		require.Equal(t, queue.Signals{}, s)
 	})
 }
+
+// The meter looks less often after an idle minute; what comes then is measured as ever.
+func TestSignalsOfALoadAfterALongTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 8, Depth: 10})
+		m := queue.NewMeter(q)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go m.Run(ctx)
+		time.Sleep(10 * time.Minute)
+		require.InDelta(t, 600, m.Signals().SinceLast.Seconds(), 1)
+		steady(q, 50*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond)
+		require.Zero(t, m.Signals().SinceLast, "seen although no sample was taken")
+		steady(q, 50*time.Millisecond, 100*time.Millisecond, 30*time.Second)
+		s := m.Signals()
+		require.InEpsilon(t, 10, s.Arrivals, 0.05, "of the last minute")
+		require.InEpsilon(t, 1, s.Executing, 0.1)
+		time.Sleep(10 * time.Minute)
+		s = m.Signals()
+		require.Zero(t, s.Arrivals)
+		require.InDelta(t, 600, s.SinceLast.Seconds(), 2)
+	})
+}
