@@ -226,6 +226,45 @@ func TestKubelessPY2Spawn(t *testing.T) {
 	}
 }
 
+// Kubeless PY3, P6: when the process that has loaded the module dies, and it cannot be loaded again, calls are told, and so is kubelet.
+func TestKubelessP6BrokenLater(t *testing.T) {
+	t.Parallel()
+	p := kubelessPod(t, "hello.py", kubelessPython)
+	p.begin()
+	p.waitReady()
+	root := ""
+	for _, entry := range p.cmd.Env {
+		if dir, ok := strings.CutPrefix(entry, "KUBELESS_INSTALL_VOLUME="); ok {
+			root = dir
+		}
+	}
+	kill := func() int {
+		all := p.children()
+		require.Len(t, all, 1)
+		require.NoError(t, syscall.Kill(all[0], syscall.SIGKILL))
+		return all[0]
+	}
+	old := kill()
+	require.Eventually(t, func() bool {
+		r, text := ofAsk(t, p, "POST", "/", "count")
+		require.Equal(t, 200, r.StatusCode, "calls wait for the next one")
+		code, _ := p.get("/healthz")
+		all := p.children()
+		return text == "1 False" && code == 200 && len(all) == 1 && all[0] != old
+	}, 20*time.Second, time.Millisecond)
+	require.NoError(t, os.WriteFile(filepath.Join(root, "hello.py"), []byte("raise ValueError('broken')"), 0o600))
+	kill()
+	require.Eventually(t, func() bool {
+		code, _ := p.get("/healthz")
+		return code == 503
+	}, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool {
+		r, _ := ofAsk(t, p, "POST", "/", "count")
+		return r.StatusCode == 500
+	}, 20*time.Second, time.Millisecond)
+	require.Contains(t, p.log.String(), "ValueError: broken")
+}
+
 // Kubeless PY3: a module is loaded before the first call is answered, and until then calls wait.
 func TestKubelessPY3ImportComesFirst(t *testing.T) {
 	t.Parallel()

@@ -101,12 +101,23 @@ func (c *kubelessCmd) calls(inv *invocation, log *slog.Logger) (*kubelessCalls, 
 	if err != nil {
 		return nil, err
 	}
+	if c.front.Queue.Limit == 0 {
+		c.front.Queue.Limit = mostProcesses
+	}
 	return &kubelessCalls{&forkFunction{Fork: fork, mode: "process", path: c.settings.File}, c.settings, program}, nil
 }
 
 // Do implements proxy.Backend.
 func (f *kubelessCalls) Do(x *proxy.Exchange) error {
 	return f.settings.Call(fed{x}, f.Fork.Do)
+}
+
+// Ready implements function: without the process that has loaded the module, each call would have to load it.
+func (f *kubelessCalls) Ready() error {
+	if f.Launcher() == watchdog.Exec {
+		return errStarting
+	}
+	return f.forkFunction.Ready()
 }
 
 // Run implements function.

@@ -1,12 +1,16 @@
 package kubeless
 
 import (
+	"cmp"
 	"io"
 	"strconv"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy"
 )
+
+// clientGone is the status of a request whose client left before it was answered.
+const clientGone = 499
 
 const (
 	apacheTime = "02/Jan/2006:15:04:05 -0700"
@@ -30,10 +34,14 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome, n
 	b = appendClean(b, r.Method)
 	b = append(b, ' ')
 	b = appendClean(b, r.Target)
-	b = append(b, " HTTP/1."...)
-	b = strconv.AppendInt(b, int64(r.Minor), 10)
-	b = append(b, "\" "...)
-	b = strconv.AppendInt(b, int64(o.Status), 10)
+	if x.HTTP2() {
+		b = append(b, " HTTP/2.0\" "...)
+	} else {
+		b = append(b, " HTTP/1."...)
+		b = strconv.AppendInt(b, int64(r.Minor), 10)
+		b = append(b, "\" "...)
+	}
+	b = strconv.AppendInt(b, int64(cmp.Or(o.Status, clientGone)), 10)
 	b = append(b, ' ')
 	if s.Language == Server {
 		agent, _ := x.Field("User-Agent")

@@ -34,8 +34,10 @@ func TestKubelessN12NodeReturns(t *testing.T) {
 		{"N17 json", `res.json({a: 1})`, 200, jsonUTF8, `{"a":1}`},
 		{"N17 piped", `require('stream').Readable.from(['p', 'q']).pipe(res); return new Promise((done) => res.on('finish', done))`, 200, "", "pq"},
 		{"N17 a status and a value", `res.status(201); return 'made'`, 201, "", "made"},
-		{"N17 cookies", `res.cookie('a', 'b c', {path: '/x', httpOnly: true}).cookie('d', 'e').vary('Origin'); return res.get('set-cookie').concat(res.get('vary')).join()`,
-			200, "", "a=b%20c; Path=/x; HttpOnly,d=e; Path=/,Origin"},
+		{
+			"N17 cookies", `res.cookie('a', 'b c', {path: '/x', httpOnly: true}).cookie('d', 'e').vary('Origin'); return res.get('set-cookie').concat(res.get('vary')).join()`,
+			200, "", "a=b%20c; Path=/x; HttpOnly,d=e; Path=/,Origin",
+		},
 		{"N17 after the end", `res.end('a'); res.write('b'); return 'c'`, 200, "", "a"},
 		{"N17 redirect", `res.redirect(301, '/other')`, 301, "", ""},
 		{"N17 sendStatus", `res.sendStatus(404)`, 404, textType, "Not Found"},
