@@ -99,3 +99,6 @@ func (f *Fork) CountOOM(files ...string) { f.oomFiles = files }
 
 // ZygotePid returns the zygote's process id.
 func (f *Fork) ZygotePid() int { return f.ahead.warm.Load().proc.pid }
+
+// FindMemoryRoomIn is FindMemoryRoom for other files.
+func FindMemoryRoomIn(root string, groups []byte) MemoryRoom { return findMemoryRoom(root, groups) }

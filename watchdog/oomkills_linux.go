@@ -35,9 +35,27 @@ func OOMFiles() []string {
 	return oomFiles("/sys/fs/cgroup", groups)
 }
 
-// oomFiles lists where the count may be, by what /proc/self/cgroup says. Inside a
-// container the path there may be one of outside, and ours the root.
+// oomFiles lists where the count may be, by what /proc/self/cgroup says.
 func oomFiles(root string, groups []byte) (files []string) {
+	for _, g := range memoryGroups(root, groups) {
+		name := "memory.oom_control"
+		if g.unified {
+			name = "memory.events"
+		}
+		files = append(files, filepath.Join(g.dir, name))
+	}
+	return files
+}
+
+// memoryGroup is a folder that may be that of our control group.
+type memoryGroup struct {
+	dir     string
+	unified bool // version 2
+}
+
+// memoryGroups lists those folders, by what /proc/self/cgroup says. Inside a
+// container the path there may be one of outside, and ours the root.
+func memoryGroups(root string, groups []byte) (all []memoryGroup) {
 	for line := range bytes.Lines(groups) {
 		parts := strings.SplitN(string(bytes.TrimSpace(line)), ":", 3)
 		if len(parts) < 3 {
@@ -46,13 +64,19 @@ func oomFiles(root string, groups []byte) (files []string) {
 		controllers, path := parts[1], parts[2]
 		switch {
 		case controllers == "":
-			files = append(files, filepath.Join(root, path, "memory.events"), filepath.Join(root, "memory.events"))
+			all = append(all, memoryGroup{filepath.Join(root, path), true}, memoryGroup{root, true})
 		case slices.Contains(strings.Split(controllers, ","), "memory"):
 			dir := filepath.Join(root, "memory")
-			files = append(files, filepath.Join(dir, path, "memory.oom_control"), filepath.Join(dir, "memory.oom_control"))
+			all = append(all, memoryGroup{filepath.Join(dir, path), false}, memoryGroup{dir, false})
 		}
 	}
-	return files
+	return all
+}
+
+// Pending reports whether Next would say yes.
+func (c *OOMCounter) Pending() bool {
+	n, ok := oomKills(c.file)
+	return ok && n > c.last
 }
 
 // Next reports whether it happened since the last time.

@@ -17,6 +17,13 @@ func (p *Pool) BackOff() time.Duration {
 	return time.Duration(p.notBefore - p.now())
 }
 
+// SetMemory replaces what is asked how much memory is left. Call it before Run.
+func (p *Pool) SetMemory(left func() (int64, bool)) { p.memory = memory(left) }
+
+type memory func() (int64, bool)
+
+func (m memory) Left() (int64, bool) { return m() }
+
 // CountOOM sets where the kernel counts. Call it before Run.
 func (p *Pool) CountOOM(files ...string) { p.oomFiles = files }
 

@@ -29,6 +29,9 @@ type Pool struct {
 	oom      watchdog.OOMCounter     // used under mu
 	oomFiles []string                // the first that is there counts for oom
 	slots    sync.Pool               // of *slot
+	memory   interface {             // of our control group; tests replace it
+		Left() (bytes int64, limited bool)
+	}
 
 	mu        sync.Mutex
 	workers   map[*worker]struct{} // guarded by mu: all whose process is not gone
@@ -40,6 +43,8 @@ type Pool struct {
 	wasReady  bool                 // guarded by mu: ready is closed
 	failures  int                  // guarded by mu: starts in a row that led to nothing
 	notBefore int64                // guarded by mu: next start
+	shortTo   int64                // guarded by mu: until then memory counts as short
+	killed    bool                 // guarded by mu: the kernel has killed, and nobody has said whom
 	initError *InitError           // guarded by mu: of the last start; nil if it worked
 	version   int                  // guarded by mu: of the function, as it was loaded last
 	serving   int                  // guarded by mu: the version that gets requests
@@ -65,6 +70,7 @@ func New(c Config) *Pool {
 		workers:  make(map[*worker]struct{}),
 		end:      (*watchdog.Process).Kill,
 		oomFiles: watchdog.OOMFiles(),
+		memory:   watchdog.FindMemoryRoom(),
 	}
 }
 

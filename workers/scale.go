@@ -15,6 +15,7 @@ const (
 	firstPause = 100 * time.Millisecond
 	mostPause  = 10 * time.Second // rule W7
 	punchAfter = int64(time.Minute)
+	shortAgain = int64(3 * time.Second) // after that memory that was short is looked at again
 )
 
 // tend starts the workers that are missing and ends those that are too many. It
@@ -38,7 +39,7 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 	perWorker := p.cfg.Concurrency
 	if unserved := (p.line.n+perWorker-1)/perWorker - inFlight; unserved > missing && !p.full {
 		if age := now - p.line.first.since; age >= growAfter || n == 0 {
-			missing = min(unserved, p.cfg.Max-n)
+			missing = p.affordable(missing, min(unserved, p.cfg.Max-n), now)
 		} else {
 			wait = min(wait, growAfter-age)
 		}
@@ -54,6 +55,37 @@ func (p *Pool) tend(ctx context.Context) time.Duration {
 	}
 	p.full = n >= p.cfg.Max
 	return time.Duration(wait)
+}
+
+// affordable returns how many workers, at least and at most as many, there is memory for: as much for each as the
+// largest has. It needs mu.
+func (p *Pool) affordable(least, most int, now int64) int {
+	var largest int64
+	begun := 0 // these have not taken yet what they will
+	for w := range p.workers {
+		switch w.state {
+		case idle, busy:
+			w.rss = residentBytes(w.proc.Pid())
+			largest = max(largest, w.rss)
+		case starting:
+			begun++
+		case leaving:
+		}
+	}
+	switch {
+	case most <= least || largest == 0:
+		return most
+	case now < p.shortTo:
+		return least
+	}
+	left, limited := p.memory.Left()
+	n := int(left/largest) - begun
+	if !limited || n >= most {
+		return most
+	}
+	p.shortTo = now + shortAgain
+	p.log.Warn("memory is short: no more workers are started than there is room for", "left", max(left, 0), "largest_worker", largest)
+	return max(n, least)
 }
 
 // counts returns how many workers there are, without those that leave and those
@@ -197,6 +229,7 @@ func (p *Pool) inspect() (more bool) {
 	now := p.now()
 	var resting, measured []*worker
 	p.mu.Lock()
+	p.explainKills()
 	for w := range p.workers {
 		switch {
 		case w.state == busy && w.seen == w.engaged+1:
@@ -231,6 +264,21 @@ func (p *Pool) inspect() (more bool) {
 		p.measure(measured)
 	}
 	return more
+}
+
+// explainKills tells of kills for want of memory that were no worker's: of programs that a function has started. Those of
+// workers are told of when they die, which is sooner than the second look. It needs mu.
+func (p *Pool) explainKills() {
+	switch {
+	case !p.oom.Pending():
+		p.killed = false
+	case !p.killed:
+		p.killed = true
+	default:
+		p.killed = false
+		p.oom.Next()
+		p.log.Warn("the kernel killed a process for want of memory, and no worker: one that the function started, or another of the pod")
+	}
 }
 
 // check looks at the pipe and the lane of a worker that is idle. It reports

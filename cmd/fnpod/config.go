@@ -140,7 +140,7 @@ type forkSettings struct {
 // workerSettings belong to the warm workers of fnpod serve. The flags are named as workers.Config.Validate names them.
 type workerSettings struct {
 	Min          int           `name:"workers-min" help:"Workers kept ready; 0 lets the pool shrink to none."`
-	Max          poolSize      `name:"workers-max" help:"Most workers; auto is the CPU quota, rounded up."`
+	Max          poolSize      `name:"workers-max" help:"Most workers; auto is the CPU quota, rounded up, also when it changes. Fewer are started when memory has no room for more."`
 	IdleTimeout  time.Duration `name:"workers-idle-timeout" help:"A worker above workers-min ends after this long without work; 0 means never."`
 	StartTimeout time.Duration `name:"workers-start-timeout" help:"Longest time from the start of a worker until it is ready."`
 	Timeout      time.Duration `name:"workers-timeout" help:"Longest run of one request; then its worker alone is killed; 0 means no limit."`
