@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 const variablePrefix = "FNPOD_"
@@ -47,7 +48,9 @@ func (w warning) String() string {
 }
 
 // serviceLink matches what Kubernetes injects when a service is called fnpod or fnpod-something.
-var serviceLink = regexp.MustCompile(`^FNPOD_(.+_)?(SERVICE_(HOST|PORT)(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+var serviceLink = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^FNPOD_(.+_)?(SERVICE_(HOST|PORT)(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+})
 
 // workerVariables are given to workers, so a process below a worker sees them too.
 var workerVariables = []string{
@@ -60,7 +63,7 @@ func (e environment) unknown(known []string) []warning {
 	var warnings []warning
 	for name := range e {
 		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) ||
-			slices.Contains(workerVariables, name) || serviceLink.MatchString(name) {
+			slices.Contains(workerVariables, name) || serviceLink().MatchString(name) {
 			continue
 		}
 		warnings = append(warnings, warning{Variable: name, Suggestion: closest(name, known)})

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fnpod/fnpod/broker"
@@ -372,11 +373,13 @@ func (s *Settings) HTTP() (all []*Source) {
 }
 
 // pythonHandler is what a handler of Python must look like.
-var pythonHandler = regexp.MustCompile(`^([\w|-]+(?:\.[\w|-]+)*):(\w+)$`)
+var pythonHandler = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([\w|-]+(?:\.[\w|-]+)*):(\w+)$`)
+})
 
 // PythonHandler splits module.sub:function.
 func PythonHandler(text string) (module, function string, err error) {
-	m := pythonHandler.FindStringSubmatch(text)
+	m := pythonHandler().FindStringSubmatch(text)
 	if m == nil {
 		return "", "", fmt.Errorf("spec.handler %q: must be module.sub:function", text)
 	}

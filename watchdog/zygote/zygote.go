@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,20 +35,23 @@ type language struct {
 	code   string         // the option that a script on the command line follows; empty: none is taken
 }
 
-var languages = []language{
-	{
-		name: regexp.MustCompile(`^python[0-9.]*$`), source: python, code: "-c",
-		plain: regexp.MustCompile(`^-[uBOEsSIPqb]+$|^-[WX].+$`), valued: []string{"-W", "-X"},
-	},
-	{
-		name: regexp.MustCompile(`^ruby[0-9.]*$`), source: ruby,
-		plain: regexp.MustCompile(`^-[wU]$|^-[IrEW].+$|^--(disable|enable)[-=].+$|^--(yjit|jit)$`), valued: []string{"-I", "-r", "-E"},
-	},
-	{
-		name: regexp.MustCompile(`^perl[0-9.]*$`), source: perl,
-		plain: regexp.MustCompile(`^-[wWX]$|^-[IMmC].+$`), valued: []string{"-I"},
-	},
-}
+// languages are made when a zygote is asked for: most pods have none.
+var languages = sync.OnceValue(func() []language {
+	return []language{
+		{
+			name: regexp.MustCompile(`^python[0-9.]*$`), source: python, code: "-c",
+			plain: regexp.MustCompile(`^-[uBOEsSIPqb]+$|^-[WX].+$`), valued: []string{"-W", "-X"},
+		},
+		{
+			name: regexp.MustCompile(`^ruby[0-9.]*$`), source: ruby,
+			plain: regexp.MustCompile(`^-[wU]$|^-[IrEW].+$|^--(disable|enable)[-=].+$|^--(yjit|jit)$`), valued: []string{"-I", "-r", "-E"},
+		},
+		{
+			name: regexp.MustCompile(`^perl[0-9.]*$`), source: perl,
+			plain: regexp.MustCompile(`^-[wWX]$|^-[IMmC].+$`), valued: []string{"-I"},
+		},
+	}
+})
 
 // TooOld is the exit code of a program whose interpreter is.
 const TooOld = 90
@@ -71,8 +75,8 @@ func For(args []string, load Load) (argv []string, source string, ok bool) {
 	if len(args) < 2 {
 		return nil, "", false
 	}
-	for i := range languages {
-		if l := &languages[i]; l.name.MatchString(filepath.Base(args[0])) {
+	for _, l := range languages() {
+		if l.name.MatchString(filepath.Base(args[0])) {
 			if load == Resident && l.source != python {
 				return nil, "", false
 			}
