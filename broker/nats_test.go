@@ -70,7 +70,7 @@ func TestNATSDeliversToOneOfAQueue(t *testing.T) {
 	for _, s := range []*source{one, two, all} {
 		within(t, s.up, "not subscribed")
 	}
-	p := newNATSPublisher(t, srv.address, "")
+	p := newNATSPublisher(t, srv.address)
 	const messages = 200
 	for i := range messages {
 		p.publish("a."+strconv.Itoa(i), "body")
@@ -108,7 +108,7 @@ func TestNATSComesBack(t *testing.T) {
 		srv.stop()
 		require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "no connection to the broker") }, 10*time.Second, time.Millisecond)
 		srv.start()
-		p := newNATSPublisher(t, srv.address, "")
+		p := newNATSPublisher(t, srv.address)
 		require.Eventually(t, func() bool { p.publish("a", "b"); return s.in.Waiting() > 0 }, 20*time.Second, 10*time.Millisecond)
 		m := take(t, s.in)
 		require.Equal(t, "b", string(m.Body))
@@ -124,7 +124,7 @@ func TestNATSDrainsAndTellsLosses(t *testing.T) {
 	s.in = broker.NewInbox(100, 10<<20, func() {}, s.lost.add)
 	subscribeNATS(t, s, broker.NATSConfig{Server: broker.Server{Address: srv.address}, Topic: "a"})
 	within(t, s.up, "not subscribed")
-	p := newNATSPublisher(t, srv.address, "")
+	p := newNATSPublisher(t, srv.address)
 	text := strings.Repeat("PUB a 1\r\nx\r\n", 150)
 	p.say(text)
 	s.stop()
@@ -263,7 +263,7 @@ func TestNATSMovesWithinItsCluster(t *testing.T) {
 	second := natsServer(t, "--cluster_name", "c", "--cluster", "nats://"+two, "--routes", "nats://"+one)
 	s := subscribeNATS(t, &source{}, broker.NATSConfig{Server: broker.Server{Address: first.address}, Topic: "a"})
 	within(t, s.up, "not subscribed")
-	p := newNATSPublisher(t, second.address, "")
+	p := newNATSPublisher(t, second.address)
 	require.Eventually(t, func() bool { p.publish("a", "1"); return s.in.Waiting() > 0 }, 20*time.Second, 10*time.Millisecond, "by the route")
 	first.stop()
 	require.Eventually(t, func() bool { return strings.Contains(s.log.String(), "server="+second.address) }, 20*time.Second, time.Millisecond)

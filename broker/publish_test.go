@@ -19,13 +19,13 @@ type natsPublisher struct {
 	in   *bufio.Reader
 }
 
-func newNATSPublisher(t *testing.T, address, options string) *natsPublisher {
+func newNATSPublisher(t *testing.T, address string) *natsPublisher {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &natsPublisher{t, conn, bufio.NewReader(conn)}
-	p.say("CONNECT {\"headers\":true,\"verbose\":false" + options + "}\r\n")
+	p.say("CONNECT {\"headers\":true,\"verbose\":false}\r\n")
 	return p
 }
 
