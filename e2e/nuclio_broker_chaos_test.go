@@ -235,3 +235,21 @@ func TestNuclio16MessagesThatTakeTooLong(t *testing.T) {
 	p = p.again()
 	require.Eventually(t, func() bool { return len(p.noted()) == 2 }, 20*time.Second, time.Millisecond)
 }
+
+// Who can cause a line of the log can cause any number: a broker, or a client. What the function says itself is all there.
+func TestNuclioFailuresDoNotFloodTheLog(t *testing.T) {
+	t.Parallel()
+	nats := startBroker(t, "nats-server")
+	p := startNuclio(t, nuclioSpec{
+		files:    py("def handler(context, event):", "    context.logger.error('own line')", "    raise ValueError()"),
+		triggers: fmt.Sprintf("    n: {kind: nats, url: \"nats://%s\", attributes: {topic: a}}\n", nats.address),
+	})
+	const messages = 300
+	nats.publishNATS(strings.Repeat("PUB a 1\r\nx\r\n", messages))
+	require.Eventually(t, func() bool { return p.failures("nats", "n") == messages }, 20*time.Second, 5*time.Millisecond)
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exit())
+	require.Less(t, strings.Count(p.log.String(), "event was not handled"), messages/2)
+	require.Contains(t, p.log.String(), "event was not handled")
+	require.Equal(t, messages, strings.Count(p.log.String(), " own line "))
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -112,7 +111,7 @@ func (p printed) Run(_ context.Context, inv *invocation) error {
 func (c *nuclioCmd) Run(ctx context.Context, inv *invocation) error {
 	s := c.settings
 	inv.pipe = newLogPipe(inv.stdout)
-	log := slog.New(nuclio.NewHandler(inv.pipe, s.Sinks))
+	log := inv.loggerOf(nuclio.NewHandler(inv.pipe, s.Sinks))
 	inv.pipe.tell(func(lost uint64) {
 		log.Warn("lines of the log were dropped: standard output was not read", "count", lost)
 	})
