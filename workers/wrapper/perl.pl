@@ -133,14 +133,21 @@ sub unusable { raise('UnusableResult', "handler returned $_[0]") }
 
 package Fnpod::Worker; # the conversation with the parent; a handler has no business here
 
-use constant { REQUEST => 1, DATA => 2, TRAILERS => 3, CANCEL => 4, WINDOW => 5, DRAIN => 7, LEAVE => 8, PING => 9 };
-use constant { HELLO => 0x11, READY => 0x12, INIT_ERROR => 0x13, RESPONSE => 0x21, ERROR => 0x22, PONG => 0x29, BYE => 0x2F };
-use constant { LANE => 1, MORE => 2, INLINE => 8 << 10, PIECE => 64 << 10, CREDIT => 256 << 10, LIMIT => 1 << 20 };
-use constant HEADER => 'VVCCvV'; # meta length, body length, type, flags, code, id
-use constant {
-    TEXT   => "content-type\0text/plain; charset=utf-8",
-    BINARY => "content-type\0application/octet-stream",
-};
+BEGIN { # as the module constant does, which would be a tenth of the start
+    my %constants = (
+        REQUEST => 1, DATA => 2, TRAILERS => 3, CANCEL => 4, WINDOW => 5, DRAIN => 7, LEAVE => 8, PING => 9,
+        HELLO => 0x11, READY => 0x12, INIT_ERROR => 0x13, RESPONSE => 0x21, ERROR => 0x22, PONG => 0x29, BYE => 0x2F,
+        LANE => 1, MORE => 2, INLINE => 8 << 10, PIECE => 64 << 10, CREDIT => 256 << 10, LIMIT => 1 << 20,
+        HEADER => 'VVCCvV', # meta length, body length, type, flags, code, id
+        TEXT   => "content-type\0text/plain; charset=utf-8",
+        BINARY => "content-type\0application/octet-stream",
+    );
+    no strict 'refs';
+    for my $name (keys %constants) {
+        my $value = $constants{$name};
+        *$name = sub () { $value };
+    }
+}
 
 my ($in, $out, $lane, $lane_in, $lane_out, $pid, $answering, $credit);
 my $rest     = ''; # bytes read but not looked at yet
