@@ -29,10 +29,14 @@ def handler(event, context):
 	{wrapper.OpenFaaSHTTP, "module.exports = async (event) => event;", node},
 	{wrapper.OpenFaaSClassic, "module.exports = (text, callback) => callback(null, {text, env: {...process.env}});", node},
 	{wrapper.Kubeless, "exports.handler = ({data, extensions: {request: {path, query, headers}}}) => ({data, path, query, headers});", node},
+	{wrapper.OpenFaaSHTTP, "class Handler\n  def run(body, env) = [body.read, env.reject { |k, _| k == 'rack.errors' }].inspect\nend\n", ruby.language},
+	{wrapper.OpenFaaSClassic, "class Handler\n  def run(text) = [text, ENV.to_h].inspect\nend\n", ruby.language},
+	{wrapper.Nuclio, "def handler(context, event) = event.to_h.inspect\n", ruby.language},
+	{wrapper.OpenFaaSClassic, "<?php\nnamespace App;\nclass Handler { function handle(string $text) { return var_export([$text, $_SERVER, getenv()], true); } }\n", php.language},
 }
 
 // notJSON are the errors that a body may end a call with.
-var notJSON = []string{"json.decoder.JSONDecodeError", "UnicodeDecodeError", "SyntaxError"}
+var notJSON = []string{"json.decoder.JSONDecodeError", "UnicodeDecodeError", "UnusableBody", "SyntaxError"}
 
 // tokenOnly leaves of a text what a name of a field may have.
 func tokenOnly(r rune) rune {
@@ -61,6 +65,16 @@ func FuzzContracts(f *testing.F) {
 	for _, c := range fuzzed {
 		workers = append(workers, start(f, c.language, c.handler, options{contract: c.contract}))
 	}
+	for _, c := range []struct {
+		contract, function string
+		classes            func() (map[string][]byte, error)
+	}{{wrapper.OpenFaaSHTTP, "", javaOpenFaaSClasses}, {wrapper.Nuclio, "Main", javaNuclioClasses}} {
+		files, err := c.classes()
+		require.NoError(f, err)
+		handler, err := jar("", files)
+		require.NoError(f, err)
+		workers = append(workers, start(f, javaLanguage, string(handler), options{contract: c.contract, function: c.function}))
+	}
 	id := uint32(0)
 	f.Fuzz(func(t *testing.T, method, path, query, kind string, body []byte) {
 		clean := strings.NewReplacer("\x00", "", "\r", "", "\n", "")
@@ -75,7 +89,7 @@ func FuzzContracts(f *testing.F) {
 			a := w.ask(request(id, method, path, query, body, "content-type", kind, "x-"+strings.Map(tokenOnly, kind), path, "cookie", query))
 			require.Contains(t, []byte{tResponse, tError}, a.kind)
 			if a.kind == tError {
-				require.Contains(t, notJSON, a.pair("type"), "%s %s: %s", fuzzed[i].language.name, fuzzed[i].contract, a.body)
+				require.Contains(t, notJSON, a.pair("type"), "%d: %s", i, a.body)
 			}
 			id++
 			require.Equal(t, byte(tResponse), w.ask(get(id)).kind, "the next one")

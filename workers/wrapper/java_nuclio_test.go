@@ -17,6 +17,10 @@ import java.util.*;
 public class Main implements EventHandler {
     private int calls;
 
+    private static String text(byte[] b) {
+        return b == null ? "null" : new String(b);
+    }
+
     public Response handleEvent(Context context, Event event) {
         calls++;
         Response r = new Response();
@@ -41,10 +45,10 @@ public class Main implements EventHandler {
                 return r;
             case "/long": log.info("%s", "x".repeat(3_000_000)); return r;
         }
-        List<String> all = new ArrayList<>(List.of(event.getContentType(), new String(event.getBody()), event.getBodyObject().getClass().getSimpleName(), event.getMethod(), event.getPath(), event.getURL(),
+        List<String> all = new ArrayList<>(List.of(event.getContentType(), text(event.getBody()), event.getBodyObject() == null ? "" : event.getBodyObject().getClass().getSimpleName(), event.getMethod(), event.getPath(), event.getURL(),
             "" + event.getTriggerInfo().getClassName(), event.getTriggerInfo().getKindName(), event.getType(), event.getTypeVersion(), event.getVersion(),
             event.getShardID() + " " + event.getTotalNumShards(), new TreeMap<>(event.getHeaders()).toString(), new TreeMap<>(event.getFields()).toString()));
-        all.addAll(List.of("" + event.getHeader("X-N"), event.getHeaderString("X-N"), new String(event.getHeaderBytes("X-N")), "" + event.getHeaderLong("X-N"),
+        all.addAll(List.of("" + event.getHeader("X-N"), "" + event.getHeaderString("X-N"), text(event.getHeaderBytes("X-N")), "" + event.getHeaderLong("X-N"),
             "" + event.getHeader("x-n"), "" + event.getHeaderBytes("x-n"), "" + event.getHeaderLong("x-n"),
             "" + event.getField("a"), "" + event.getFieldString("none"), "" + event.getFieldLong("a"), "" + event.getFieldBytes("none"),
             "" + event.getID().length(), "" + (event.getTimestamp().getTime() % 1000), "" + event.getTimestamp().getTime() / 1000, "" + calls));

@@ -147,6 +147,12 @@ func TestOpenFaaS19JavaRequest(t *testing.T) {
 	require.Equal(t, []string{
 		"bödy", "/a/b c/d", "a=1&b&c=%C3%BC+x", "{a=1, b=null, c=ü x}", "{a=b c, d=}", "1", "1", "null", "{Content-type=x/y, X-a=1}", "1",
 	}, strings.Split(string(a.body), "\n"))
+	for i, target := range [][2]string{{"/%", ""}, {"/%zz", ""}, {"/", "a=%"}, {"/", "a[]=1|2"}} {
+		require.Equal(t, uint16(400), w.ask(request(uint32(i+10), "GET", target[0], target[1], nil)).code, "what the JDK's server takes for no URI")
+	}
+	require.Contains(t, string(w.ask(request(20, "GET", "//a/b", "", nil)).body), "\n//a/b\n")
+	w = start(t, javaLanguage, javaOpenFaaSJar(t), options{contract: wrapper.OpenFaaSHTTP})
+	w.ask(get(1))
 	a = w.ask(request(2, "PUT", "/", "", []byte("body")))
 	require.Equal(t, []string{"", "/", "null", "{}", "{}", "null", "null", "null", "{}", "2"}, strings.Split(string(a.body), "\n"))
 }

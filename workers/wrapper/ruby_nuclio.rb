@@ -145,8 +145,8 @@ module Fnpod
       end
 
       def failed(error)
-        at, *rest = Array(error.backtrace).reject { |line| line.start_with?("#{__FILE__}:") }
-        text = "#{at}: #{error.message} (#{error.class})\n#{rest.join("\n")}"
+        at, *rest = Array(error.backtrace).reject { |line| line.start_with?("#{__FILE__}:", '<internal:') }
+        text = "#{"#{at}: " if at}#{error.message} (#{error.class})\n#{rest.join("\n")}"
         Fnpod::Response.new(text.b, 500, [%w[content-type text/plain]])
       end
     end

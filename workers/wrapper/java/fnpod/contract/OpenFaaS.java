@@ -6,6 +6,8 @@ import com.openfaas.model.IResponse;
 import com.openfaas.model.Request;
 import fnpod.Call;
 import fnpod.Host;
+import java.net.URI;
+import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 import java.util.Map;
@@ -45,11 +47,16 @@ public final class OpenFaaS implements Call {
 
     @Override
     public Object call(fnpod.Request req) {
+        URI uri;
+        try { // as the JDK's server does
+            uri = new URI("http://h" + req.path() + (req.query().isEmpty() ? "" : "?" + req.query()));
+        } catch (URISyntaxException e) {
+            return new fnpod.Response("<h1>400 Bad Request</h1>").status(400).header("content-type", "text/html");
+        }
         String body = req.method().equalsIgnoreCase("POST") ? new String(req.body(), StandardCharsets.UTF_8) : "";
         Map<String, String> headers = new TreeMap<>(String.CASE_INSENSITIVE_ORDER); // names as the JDK's server spells them
         req.headersAll().forEach((name, values) -> headers.put(name.substring(0, 1).toUpperCase(Locale.ROOT) + name.substring(1), values.get(0)));
-        String query = req.query().isEmpty() ? null : req.query();
-        IResponse res = handler.Handle(new Request(body, headers, query, Escapes.unescaped(req.path())));
+        IResponse res = handler.Handle(new Request(body, headers, uri.getRawQuery(), uri.getPath()));
         if (res == null || res.getBody() == null) {
             throw new NullPointerException(label() + " returned no " + (res == null ? "response" : "body"));
         }

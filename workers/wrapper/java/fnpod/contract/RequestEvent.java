@@ -4,6 +4,7 @@ import fnpod.Host;
 import fnpod.Request;
 import io.nuclio.Event;
 import io.nuclio.TriggerInfo;
+import java.io.ByteArrayOutputStream;
 import java.nio.charset.StandardCharsets;
 import java.time.OffsetDateTime;
 import java.util.ArrayList;
@@ -35,7 +36,7 @@ final class RequestEvent implements Event {
         for (String pair : req.query().split("&")) {
             if (!pair.isEmpty()) {
                 String[] parts = pair.replace('+', ' ').split("=", 2);
-                fields.put(Escapes.unescaped(parts[0]), parts.length < 2 ? "" : Escapes.unescaped(parts[1]));
+                fields.put(unescaped(parts[0]), parts.length < 2 ? "" : unescaped(parts[1]));
             }
         }
         method = wire(req.method());
@@ -102,9 +103,21 @@ final class RequestEvent implements Event {
         return new String(text.getBytes(StandardCharsets.ISO_8859_1), StandardCharsets.UTF_8);
     }
 
+    /** What bytes mean of which some are written as %41. */
+    private static String unescaped(String text) {
+        ByteArrayOutputStream b = new ByteArrayOutputStream(text.length());
+        for (int i = 0; i < text.length(); i++) {
+            int high = text.charAt(i) == '%' && i + 2 < text.length() ? Character.digit(text.charAt(i + 1), 16) : -1;
+            int low = high < 0 ? -1 : Character.digit(text.charAt(i + 2), 16);
+            b.write(low < 0 ? text.charAt(i) : high << 4 | low);
+            i += low < 0 ? 0 : 2;
+        }
+        return b.toString(StandardCharsets.UTF_8);
+    }
+
     private static String path(String path) {
         List<String> kept = new ArrayList<>();
-        String[] parts = Escapes.unescaped(path).split("/", -1);
+        String[] parts = unescaped(path).split("/", -1);
         for (String part : parts) {
             if (part.equals("..") && !kept.isEmpty()) {
                 kept.remove(kept.size() - 1);
