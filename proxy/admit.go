@@ -47,11 +47,7 @@ func mostDescriptors() int {
 // fits reports whether a connection leaves enough descriptors, which are given by
 // number, the lowest first. For one of the last 32 another connection has to make
 // room; that takes a moment, which is waited for, and half of them are never taken.
-func (s *Server) fits(raw syscall.RawConn) bool {
-	number := 0
-	if raw.Control(func(fd uintptr) { number = int(fd) }) != nil {
-		return true // it is closed
-	}
+func (s *Server) fits(number int) bool {
 	if number < s.descriptors {
 		return true
 	}
@@ -62,18 +58,23 @@ func (s *Server) fits(raw syscall.RawConn) bool {
 	return true
 }
 
-// admit reports whether there is room for nc beside n others. At the limit the
-// connection that has been idle longest makes room; if all are busy, nc is refused.
-func (s *Server) admit(nc net.Conn, raw syscall.RawConn, n int) bool {
-	if (n <= s.most || s.sweeper.evict()) && s.fits(raw) {
+// numberOf returns the number of a descriptor; 0 if it is closed.
+func numberOf(raw syscall.RawConn) (number int) {
+	_ = raw.Control(func(fd uintptr) { number = int(fd) }) // its error is that
+	return number
+}
+
+// admit reports whether there is room for a connection, whose descriptor has a number, beside
+// n others. At the limit the connection that has been idle longest makes room; if all are busy,
+// it is refused, with write.
+func (s *Server) admit(number int, write func([]byte), n int) bool {
+	if (n <= s.most || s.sweeper.evict()) && s.fits(number) {
 		return true
 	}
 	s.metrics.Shard(0).Rejected[metrics.RejectConnLimit].Add(1)
 	out := append([]byte(nil), "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 		"Fnpod-Error: conn_limit\r\nRetry-After: 1\r\nContent-Length: 11\r\nConnection: close\r\n"...)
-	out = append(s.date.append(out), "\r\nconn_limit\n"...)
-	_ = nc.SetWriteDeadline(time.Now().Add(time.Millisecond)) // a fresh socket has room for this
-	_, _ = nc.Write(out)
+	write(append(s.date.append(out), "\r\nconn_limit\n"...))
 	return false
 }
 
@@ -129,5 +130,5 @@ func (s *Server) roomFor(nc net.Conn, err error) bool {
 		return true
 	}
 	raw, err := sc.SyscallConn()
-	return err != nil || s.fits(raw)
+	return err != nil || s.fits(numberOf(raw))
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy/http1"
 )
@@ -23,25 +25,32 @@ const noSocket = ^uintptr(0)
 const lingerBytes, lingerTime = 1 << 20, 2 * time.Second
 
 // conn is one client connection with its goroutine. While it is idle it owns no
-// buffer, only this.
+// buffer, and after a while no goroutine either, only this: sleep_linux.go.
 type conn struct {
 	link
 
-	nc  net.Conn
-	raw syscall.RawConn
+	nc  net.Conn        // nil while it is bare
+	raw syscall.RawConn // likewise
 
-	// The rest belongs to the connection's goroutine.
+	// The rest but three belongs to the connection's goroutine. Small fields stand together: there may be ten thousand
+	// of these.
 	x          *Exchange // the request being read or run; nil while idle
-	fd         uintptr   // the socket while onReadable runs, else noSocket
+	fd         uintptr   // the socket while onReadable runs or the connection is bare, else noSocket
+	served     uint64    // requests
 	phase      phase     // what guard was told last
 	recheck    bool      // bytes are waiting in x
 	ended      bool      // the client's end of stream follows what is unread; no event will tell
 	step       next      // why onReadable returned true
 	stallLimit bool      // the kernel watches for a client that takes nothing
 	lingers    bool      // unread bytes may follow: read some before closing
-	served     uint64    // requests
 	first      [1]byte   // what an idle connection with TLS is read into
 	handedOver bool      // somebody else has the socket
+	dressed    bool      // it was bare when its turn began
+	soon       uint8     // how often in a row something has come soon to the bare connection
+
+	asleep  bool // guarded by guard.mu: it has no goroutine
+	pending bool // guarded by guard.mu: something has happened to the bare socket since it was looked at
+	killed  bool // guarded by guard.mu
 }
 
 // next says how a connection goes on.
@@ -54,35 +63,62 @@ const (
 	leaveHTTP2               // the client speaks HTTP/2
 	leaveUpgrade             // the client asks for it
 	leaveClose               // the connection ends
+	leaveOn                  // it is not bare any more
 )
 
-// serve runs the connection to its end.
+// serve runs a connection with TLS, or one that cannot be bare, from its beginning.
+func (c *conn) serve() {
+	now := c.srv.now()
+	c.enter(phaseIdle, now+int64(c.srv.cfg.HeadTimeout)) // rule L1: nobody keeps us waiting for a first byte
+	c.live(func() (asleep bool) {
+		if t, ok := c.nc.(*tls.Conn); ok {
+			c.serveTLS(t)
+			return false
+		}
+		return c.serveSocket()
+	})
+}
+
+// live runs what serves the connection until that ends it, or lets it sleep: then it is
+// not ours any more.
+func (c *conn) live(serve func() (asleep bool)) {
+	asleep := false
+	defer func() {
+		if !asleep {
+			c.close()
+		}
+	}()
+	defer c.recover()
+	asleep = serve()
+}
+
+// serveSocket runs the connection until it ends or sleeps.
 //
 // The connection waits inside one RawConn.Read: the callback serves as many
 // requests as are whole, and returns false to park. Readiness that arrives
 // meanwhile is remembered by the poller, so no read is needed to find out that
 // nothing has come: one read and one write per request.
-func (c *conn) serve() {
-	defer c.close()
-	defer c.recover()
-	now := c.srv.now()
-	c.enter(phaseIdle, now+int64(c.srv.cfg.HeadTimeout)) // rule L1: nobody keeps us waiting for a first byte
-	if t, ok := c.nc.(*tls.Conn); ok {
-		c.serveTLS(t)
-		return
-	}
+func (c *conn) serveSocket() (asleep bool) {
+	c.dressed = false
 	onReadable := c.onReadable
 	for {
-		if err := c.raw.Read(onReadable); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && c.guard.resume() {
-				c.ended = true
-				continue
+		err := c.raw.Read(onReadable)
+		switch {
+		case err == nil:
+			if !c.outside() {
+				return false
 			}
-			c.readFailed(err)
-			return
-		}
-		if !c.outside() {
-			return
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return false // closed from outside
+		case c.guard.resume(errHungUp):
+			c.ended = true
+		case c.guard.resume(errSleep):
+			if c.x == nil && c.undress() {
+				return true
+			}
+		default:
+			c.timedOut()
+			return false
 		}
 	}
 }
@@ -117,7 +153,7 @@ func (c *conn) outside() (more bool) {
 			c.reject(x, err)
 			return false
 		}
-	case leaveRun, waitMore:
+	case leaveRun, waitMore, leaveOn:
 	}
 	keep := c.run(x)
 	c.clearReadDeadline()
@@ -152,6 +188,9 @@ func (c *conn) readable() next {
 		}
 	}
 	for {
+		if c.dressed {
+			return leaveOn
+		}
 		x := c.x
 		if x == nil {
 			x = takeExchange(&c.link)
@@ -319,12 +358,8 @@ func (c *conn) clientEnded() next {
 	return leaveClose
 }
 
-// readFailed is called when waiting ended with an error: a time-out of the
-// guard, or a connection closed from outside.
-func (c *conn) readFailed(err error) {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return
-	}
+// timedOut is called when the guard has ended the waiting.
+func (c *conn) timedOut() {
 	cause := c.guard.settle(c.srv.now(), never)
 	if c.x == nil || cause == nil || errors.Is(cause, errIdle) {
 		return // nothing was asked: nothing is said
@@ -375,6 +410,7 @@ func (c *conn) write(p []byte) error {
 			return nil
 		}
 	}
+	c.dress()
 	if err := c.limitStall(); err != nil {
 		return ErrClientGone
 	}
@@ -408,23 +444,58 @@ func socketOf(nc net.Conn) net.Conn {
 }
 
 func (c *conn) setReadDeadline(d time.Duration) error {
+	c.dress()
 	return c.nc.SetReadDeadline(time.Now().Add(d))
 }
 
 func (c *conn) clearReadDeadline() { _ = c.nc.SetReadDeadline(time.Time{}) } // fails on a closed connection only
 
-func (c *conn) clearDeadlines() { _ = c.nc.SetDeadline(time.Time{}) } // likewise
+func (c *conn) clearDeadlines() {
+	if c.nc != nil {
+		_ = c.nc.SetDeadline(time.Time{}) // likewise
+	}
+}
 
-// unblock ends whatever waits on the client's socket.
-func (c *conn) unblock() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }
+// unblock ends whatever waits on the client's socket. Called under guard.mu.
+func (c *conn) unblock() {
+	if c.nc != nil {
+		_ = c.nc.SetDeadline(time.Unix(1, 0)) // likewise
+	}
+}
+
+// wake ends the wait for bytes. An answer that is on its way is not cut by that. Called
+// under guard.mu.
+func (c *conn) wake() {
+	switch {
+	case c.nc != nil:
+		c.stopReading()
+	case c.asleep:
+		c.asleep = false
+		go c.roused()
+	}
+}
 
 func (c *conn) read(p []byte) (int, error) { return c.nc.Read(p) }
 
 func (c *conn) stopReading() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) } // fails on a closed connection only
 
-func (c *conn) watch() { c.srv.hangups.add(c) }
+// watch implements owner. A bare connection is watched all the time.
+func (c *conn) watch() {
+	_ = c.raw.Control(func(fd uintptr) { // a closed connection needs no watching
+		_ = c.srv.hangups.add(c, int(fd), askHangup)
+	})
+}
 
-func (c *conn) kill() { _ = c.nc.Close() }
+func (c *conn) kill() {
+	c.guard.mu.Lock()
+	defer c.guard.mu.Unlock()
+	c.killed = true
+	if c.nc != nil {
+		_ = c.nc.Close() // whatever is in flight
+		return
+	}
+	c.wake()
+}
 
 // interim sends an interim answer (RFC 9110 §15.2), to clients that know them.
 func (c *conn) interim(status int, fields []http1.Field) error {
@@ -443,6 +514,10 @@ func (c *conn) interim(status int, fields []http1.Field) error {
 
 // abort lets the end of the connection be a reset.
 func (c *conn) abort() {
+	if c.nc == nil {
+		resetAtClose(c.fd)
+		return
+	}
 	socket := socketOf(c.nc)
 	if l, ok := socket.(interface{ SetLinger(sec int) error }); ok {
 		_ = l.SetLinger(0) // fails on a closed connection only
@@ -454,11 +529,16 @@ func (c *conn) abort() {
 
 func (c *conn) close() {
 	if c.lingers && !c.aborted {
+		c.dress()
 		c.linger()
 	}
 	c.srv.forget(c)
-	if !c.handedOver {
-		_ = c.nc.Close() // nothing more to lose
+	switch {
+	case c.handedOver:
+	case c.nc == nil:
+		_ = unix.Close(int(c.fd)) // nothing more to lose
+	default:
+		_ = c.nc.Close() // likewise
 	}
 	if c.x != nil {
 		c.x.release()

@@ -7,6 +7,7 @@
 //	admit.go     how many connections there may be
 //	link.go      what a connection and a stream of HTTP/2 have in common
 //	conn.go      wait for bytes without a buffer, read one request, hand it on
+//	sleep_linux.go  connections whose requests are far apart wait without a goroutine
 //	tls.go       the same above TLS
 //	body.go      small bodies are read before queueing, larger ones streamed
 //	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames,
@@ -29,6 +30,5 @@
 //	sweeper.go   looks at guards when they are due; no timer per request
 //
 // Request code is written in blocking style against the two halves of a socket
-// in socket_linux.go. Another engine (an event loop with coroutines) needs that
-// file and conn.go, nothing else.
+// in socket_linux.go.
 package proxy

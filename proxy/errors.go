@@ -21,6 +21,7 @@ var (
 var (
 	errIdle         = errors.New("connection was idle too long")
 	errHungUp       = errors.New("client has ended its side")
+	errSleep        = errors.New("connection is idle and may sleep")
 	errHeadTimeout  = errors.New("request head took longer than --head-timeout")
 	errBodyTimeout  = errors.New("request body stalled longer than --body-timeout")
 	errBodyTooLarge = errors.New("request body is larger than --max-body")

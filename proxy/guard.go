@@ -15,6 +15,10 @@ const never = math.MaxInt64
 // before we watch for its client leaving. Short requests never pay for it.
 const watchAfter = int64(25 * time.Millisecond)
 
+// sleepAfter is how long a connection is idle before it sleeps. One that is woken in half
+// that time stays awake: to be woken costs more than to wait.
+const sleepAfter = int64(2 * time.Second)
+
 type phase uint8
 
 const (
@@ -39,7 +43,8 @@ type guard struct {
 	limit   int64       // guarded by mu: end of the phase, in phaseRun the latest start of the answer, in phaseTunnel the next look at active
 	total   int64       // guarded by mu: the request's deadline
 	watchAt int64       // guarded by mu
-	watched bool        // guarded by mu: known to the hang-up watcher
+	watched bool        // guarded by mu: the hang-up watcher tells when the client ends its side
+	sleeps  bool        // guarded by mu: the owner sleeps when it has been idle for long
 	hungUp  bool        // guarded by mu: the client has ended its side
 	begun   bool        // guarded by mu: the answer has begun
 	cause   error       // guarded by mu: why the work was stopped; the first cause stays
@@ -68,10 +73,12 @@ func (g *guard) watchFrom(p phase, now int64) int64 {
 		return never
 	case g.hungUp:
 		return now
-	case g.watched:
-		return never
-	default:
+	case !g.watched:
 		return now + watchAfter
+	case g.sleeps && p == phaseIdle:
+		return now + sleepAfter
+	default:
+		return never
 	}
 }
 
@@ -228,7 +235,7 @@ func (g *guard) interruptLocked(cause error) {
 	g.owner.unblock() // the owner may be writing to a client that does not read
 }
 
-// clientLeft is called by the hang-up watcher.
+// clientLeft is told that the client has ended its side.
 func (g *guard) clientLeft() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -246,17 +253,17 @@ func (g *guard) leave() {
 	default:
 		if g.cause == nil {
 			g.cause = errHungUp
-			g.owner.unblock()
+			g.owner.wake()
 		}
 	}
 }
 
-// resume lets a connection that leave has woken read on. It reports false if
-// something else woke it.
-func (g *guard) resume() bool {
+// resume lets a connection go on that was woken for a cause which ends nothing. It
+// reports false if something else woke it.
+func (g *guard) resume(cause error) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !errors.Is(g.cause, errHungUp) {
+	if !errors.Is(g.cause, cause) {
 		return false
 	}
 	g.cause = nil
@@ -278,7 +285,7 @@ func (g *guard) expire(now int64) int64 {
 		g.limit = never
 		if g.cause == nil {
 			g.cause = timeoutOf(g.phase)
-			g.owner.unblock()
+			g.owner.wake()
 		}
 	case now >= g.total:
 		g.interruptLocked(ErrTimeout)
@@ -297,14 +304,20 @@ func (g *guard) expire(now int64) int64 {
 	return due
 }
 
+// lookAfterClient is called when the client has been waited for, or its request has run, for a while. Under mu.
 func (g *guard) lookAfterClient() {
-	if g.hungUp {
+	switch {
+	case g.hungUp:
 		g.leave()
-		return
-	}
-	if !g.watched {
+	case !g.watched:
 		g.watched = true
 		g.owner.watch()
+		if g.sleeps && g.phase == phaseIdle {
+			g.watchAt = g.since + sleepAfter
+		}
+	case g.sleeps && g.phase == phaseIdle && g.cause == nil:
+		g.cause = errSleep
+		g.owner.wake()
 	}
 }
 
@@ -338,7 +351,7 @@ func (g *guard) endIdle() bool {
 		return false
 	}
 	g.cause = errIdle
-	g.owner.unblock()
+	g.owner.wake()
 	return true
 }
 

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hangups notices clients that end their side of the connection while a request
-// is queued or running. Connections are added when their first long request has
-// run for a while; the kernel then reports the end once, whatever is unread.
+// hangups notices what clients do for whom nobody waits in a read: that they end
+// their side of a connection whose request is queued or running, and that they
+// send something to a connection that sleeps.
 type hangups struct {
 	fd    int // kept because os.File.Fd would make it blocking
 	epoll *os.File
@@ -41,40 +41,56 @@ func newHangups() (*hangups, error) {
 func (h *hangups) run() {
 	var events [64]unix.EpollEvent
 	_ = h.raw.Read(func(fd uintptr) bool { // ends with the error of a closed file
-		n, _ := unix.EpollWait(int(fd), events[:], 0) // an error leaves n at -1: wait for the next event
-		for _, e := range events[:max(n, 0)] {
-			h.report(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
+		for {
+			n, _ := unix.EpollWait(int(fd), events[:], 0) // an error leaves n at -1: wait for the next event
+			for _, e := range events[:max(n, 0)] {
+				h.report(uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32, e.Events)
+			}
+			if n < len(events) { // else there may be more, of which the poller does not tell
+				return false
+			}
 		}
-		return false
 	})
 }
 
-func (h *hangups) report(id uint64) {
+func (h *hangups) report(id uint64, events uint32) {
 	h.mu.Lock()
 	c := h.conns[id]
 	h.mu.Unlock()
 	if c != nil {
-		c.guard.clientLeft()
+		c.happened(events)
 	}
 }
 
-// add watches c. Called under c's guard; an already ended connection is
-// reported at once.
-func (h *hangups) add(c *conn) {
+// What is asked for. The end of the client's side is told once, whatever is unread; for a connection without a
+// goroutine everything is told, each time it happens.
+const (
+	askHangup = unix.EPOLLRDHUP | unix.EPOLLONESHOT
+	askAll    = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+)
+
+// hungUp reports whether the client has ended its side.
+func hungUp(events uint32) bool {
+	return events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+}
+
+// add lets c.happened be called for events on c's descriptor; what has happened already
+// counts.
+func (h *hangups) add(c *conn, fd int, events uint32) error {
 	h.mu.Lock()
 	h.conns[c.id] = c
 	h.mu.Unlock()
-	event := unix.EpollEvent{
-		Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT,
-		Fd:     int32(uint32(c.id)), Pad: int32(uint32(c.id >> 32)),
-	}
-	_ = c.raw.Control(func(fd uintptr) { // a closed connection needs no watching
-		_ = unix.EpollCtl(h.fd, unix.EPOLL_CTL_ADD, int(fd), &event)
-	})
+	event := unix.EpollEvent{Events: events, Fd: int32(uint32(c.id)), Pad: int32(uint32(c.id >> 32))}
+	return unix.EpollCtl(h.fd, unix.EPOLL_CTL_ADD, fd, &event)
 }
 
-// remove forgets c. Its descriptor leaves the epoll set by being closed.
-func (h *hangups) remove(c *conn) {
+// remove takes back what add asked for, for a descriptor that is not closed.
+func (h *hangups) remove(fd int) {
+	_ = unix.EpollCtl(h.fd, unix.EPOLL_CTL_DEL, fd, nil) // it may not be there
+}
+
+// forget forgets c. Its descriptor leaves the epoll set by being closed.
+func (h *hangups) forget(c *conn) {
 	h.mu.Lock()
 	delete(h.conns, c.id)
 	h.mu.Unlock()

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,6 +42,7 @@ type setup struct {
 	Fairness proxy.Fairness
 	Hooks    proxy.Hooks
 	Log      *slog.Logger
+	Bare     bool   // all connections begin so, else half of the pods' do
 	Network  string // "tcp", "tcp6", "unix" or "tls"
 	Listener func(net.Listener) net.Listener
 }
@@ -81,6 +84,10 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 	if s.Network == "tls" {
 		ln = proxy.Secure{Listener: ln, Config: certificate()}
 	}
+	if socket, ok := ln.(socketListener); ok && !s.Bare && rand.IntN(2) == 0 {
+		t.Log("connections have a goroutine from the beginning")
+		ln = dressing{socket}
+	}
 	if s.Listener != nil {
 		ln = s.Listener(ln)
 	}
@@ -90,6 +97,15 @@ func newPod(t testing.TB, b proxy.Backend, change ...func(*setup)) *pod {
 		p.requireQuiet()
 	})
 	return p
+}
+
+// dressing is a listener that hides its descriptor, so that no connection begins bare. Half of the pods have one.
+type dressing struct{ socketListener }
+
+type socketListener interface {
+	net.Listener
+	syscall.Conn
+	SetDeadline(t time.Time) error
 }
 
 func listen(t testing.TB, network string) net.Listener {

@@ -60,11 +60,13 @@ func TestHeldBodiesAreBounded(t *testing.T) {
 func TestHeldBodiesAreWholeOrNothing(t *testing.T) {
 	f := newEcho(t, "tcp")
 	p := newPod(t, holding(f.backend(), 0))
+	for range 20 { // that the client's side has ended does not cut the answer, whenever it is noticed
+		c := p.dial()
+		c.send(upload(chunkedFraming), "3\r\nabc\r\n")
+		c.finish()
+		c.requireCode(400, "cut")
+	}
 	c := p.dial()
-	c.send(upload(chunkedFraming), "3\r\nabc\r\n")
-	c.finish()
-	c.requireCode(400, "cut")
-	c = p.dial()
 	c.send(upload(chunkedFraming), "3\r\nabc\r\nnonsense\r\n")
 	require.Equal(t, 400, c.receive("POST").code)
 	require.Zero(t, f.calls.Load())

@@ -384,4 +384,6 @@ func (c *http2Conn) unblock() {
 	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
 }
 
+func (c *http2Conn) wake() { c.unblock() }
+
 func (c *http2Conn) kill() { _ = c.Conn.Close() } // net/http notices

@@ -34,10 +34,12 @@ func (l *link) init(s *Server, o owner) {
 
 // owner is whose time a guard watches.
 type owner interface {
-	// watch arranges that guard.clientLeft is called when the client ends its side.
+	// watch arranges that the guard is told when the client ends its side. Called under its mu, as unblock and wake are.
 	watch()
-	// unblock ends whatever waits for the client; clearDeadlines undoes it where that is possible.
+	// unblock ends whatever waits for the client, wake only what waits for more of it; clearDeadlines undoes both where
+	// that is possible.
 	unblock()
+	wake()
 	clearDeadlines()
 	// kill ends the link without regard to what is in flight.
 	kill()

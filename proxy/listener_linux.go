@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
+	"errors"
 	"net"
 	"os"
 	"sync"
@@ -22,17 +24,82 @@ type socketListener interface {
 	SetDeadline(t time.Time) error
 }
 
+// entrance is a listener and what takes its connections.
+type entrance struct {
+	outer     net.Listener // what was given to Run
+	listener  net.Listener // what has the socket
+	secure    *tls.Config  // nil: without TLS
+	accepting sync.WaitGroup
+
+	// Where connections begin bare; else nil. It is the same socket, since net lets nobody
+	// else wait for a listener.
+	bare *os.File
+	raw  syscall.RawConn
+}
+
+func (s *Server) entrance(l net.Listener) *entrance {
+	e := &entrance{outer: l}
+	e.listener, e.secure = s.unwrap(l)
+	sl, ok := e.listener.(interface{ File() (*os.File, error) })
+	if !ok || e.secure != nil {
+		return e
+	}
+	file, err := sl.File()
+	if err != nil {
+		return e
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		_ = file.Close() // nobody needs it
+		return e
+	}
+	e.bare, e.raw = file, raw
+	if _, tcp := e.listener.Addr().(*net.TCPAddr); tcp {
+		_ = raw.Control(func(fd uintptr) { // what net sets for each connection, and which they inherit
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		})
+	}
+	return e
+}
+
+// acceptOne takes one connection.
+func (s *Server) acceptOne(e *entrance) error {
+	if e.bare == nil {
+		nc, err := e.listener.Accept()
+		if err == nil {
+			s.start(nc, e.secure)
+		}
+		return err
+	}
+	var fd int
+	var peer unix.Sockaddr
+	var failed error
+	err := e.raw.Read(func(l uintptr) bool {
+		fd, peer, failed = unix.Accept4(int(l), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		for errors.Is(failed, unix.EINTR) {
+			fd, peer, failed = unix.Accept4(int(l), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		}
+		return !errors.Is(failed, unix.EAGAIN)
+	})
+	if err = cmp.Or(err, failed); err == nil {
+		s.startBare(fd, addressOf(peer))
+	}
+	return err
+}
+
 // close ends the accepting of connections without losing one that its client
 // believes to be open. The kernel completes connections before they are accepted
 // and resets those still in line when the listener closes. So newcomers are shut
 // out first, and whoever is in line is served.
-func (s *Server) close(l net.Listener, accepting *sync.WaitGroup) {
+func (s *Server) close(e *entrance) {
 	defer func() {
-		_ = l.Close() // its error would be of no use
-		accepting.Wait()
+		_ = e.outer.Close() // its error would be of no use
+		if e.bare != nil {
+			_ = e.bare.Close() // likewise
+		}
+		e.accepting.Wait()
 	}()
-	inner, secure := s.unwrap(l)
-	sl, ok := inner.(socketListener)
+	sl, ok := e.listener.(socketListener)
 	if !ok {
 		return
 	}
@@ -40,15 +107,19 @@ func (s *Server) close(l net.Listener, accepting *sync.WaitGroup) {
 	if err != nil {
 		return
 	}
-	if _, tcp := inner.(*net.TCPListener); tcp {
+	if _, tcp := e.listener.Addr().(*net.TCPAddr); tcp {
 		_ = raw.Control(shutOut) // fails on a closed listener only
 		s.wait(handshake)
 	}
-	if sl.SetDeadline(time.Unix(1, 0)) != nil { // ends accept, which would delay the close
+	setDeadline := sl.SetDeadline
+	if e.bare != nil {
+		setDeadline = e.bare.SetDeadline
+	}
+	if setDeadline(time.Unix(1, 0)) != nil { // ends accept, which would delay the close
 		return
 	}
-	accepting.Wait()
-	_ = raw.Control(func(fd uintptr) { s.acceptRest(fd, secure) }) // as above
+	e.accepting.Wait()
+	_ = raw.Control(func(fd uintptr) { s.acceptRest(fd, e) }) // as above
 }
 
 // shutOut drops the first packet of every new connection, by a filter on the
@@ -67,13 +138,17 @@ func shutOut(fd uintptr) {
 }
 
 // acceptRest takes all connections in line.
-func (s *Server) acceptRest(fd uintptr, secure *tls.Config) {
+func (s *Server) acceptRest(fd uintptr, e *entrance) {
 	for {
-		n, _, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		n, peer, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		if err != nil {
 			return // none is left, or no descriptor
 		}
-		s.adopt(n, secure)
+		if e.bare != nil {
+			s.startBare(n, addressOf(peer))
+		} else {
+			s.adopt(n, e.secure)
+		}
 	}
 }
 

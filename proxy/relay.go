@@ -71,11 +71,12 @@ func (x *Exchange) sniffs() bool {
 // both are sockets. It reports how many it moved.
 func (x *Exchange) splice(u *upstream, n int64) (int64, error) {
 	c, ok := x.c.client.(*conn)
-	if !ok {
+	if !ok || c.srv.hooks.Rules.QuietTimeout > 0 { // nobody would see it move
 		return 0, nil
 	}
+	c.dress()
 	client, ok := c.nc.(*net.TCPConn)
-	if !ok || c.srv.hooks.Rules.QuietTimeout > 0 { // nobody would see it move
+	if !ok {
 		return 0, nil
 	}
 	if err := x.flush(); err != nil {

@@ -10,6 +10,9 @@ func (x *Exchange) Remote() string {
 	if nc := x.socket(); nc != nil {
 		return nc.RemoteAddr().String()
 	}
+	if c, ok := x.c.client.(*conn); ok {
+		return c.remote()
+	}
 	return ""
 }
 

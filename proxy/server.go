@@ -113,10 +113,12 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	var watching sync.WaitGroup
 	watching.Go(s.hangups.run)
 	failed := make(chan error, len(listeners))
-	accepting := make([]sync.WaitGroup, len(listeners))
+	entrances := make([]*entrance, len(listeners))
 	for i, l := range listeners {
-		accepting[i].Go(func() {
-			if err := s.accept(s.unwrap(l)); err != nil {
+		e := s.entrance(l)
+		entrances[i] = e
+		e.accepting.Go(func() {
+			if err := s.accept(e); err != nil {
 				failed <- err
 			}
 		})
@@ -129,8 +131,8 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	case err = <-failed:
 		s.startDrain(ctx)
 	}
-	for i, l := range listeners {
-		s.close(l, &accepting[i])
+	for _, e := range entrances {
+		s.close(e)
 	}
 	s.endTunnels() // those that began meanwhile: their clients will find another pod now
 	lost := s.finishDrain()
@@ -173,20 +175,19 @@ func (s *Server) wait(d time.Duration) {
 
 // accept takes connections until close ends it. Running out of descriptors or
 // memory ends nothing: it waits and tries again (rule L11).
-func (s *Server) accept(l net.Listener, secure *tls.Config) error {
+func (s *Server) accept(e *entrance) error {
 	var pause time.Duration
 	for {
-		nc, err := l.Accept()
+		err := s.acceptOne(e)
 		if err == nil {
 			pause = 0
-			s.start(nc, secure)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
 		}
 		if !passing(err) {
-			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+			return fmt.Errorf("accept on %s: %w", e.listener.Addr(), err)
 		}
 		pause = s.cannotAccept(err, pause)
 		s.wait(pause)
@@ -206,23 +207,33 @@ func (s *Server) start(nc net.Conn, secure *tls.Config) {
 		_ = nc.Close()
 		return
 	}
-	if !s.admit(nc, raw, int(s.open.Add(1))) {
+	write := func(p []byte) {
+		_ = nc.SetWriteDeadline(time.Now().Add(time.Millisecond)) // a fresh socket has room for this
+		_, _ = nc.Write(p)
+	}
+	if !s.admit(numberOf(raw), write, int(s.open.Add(1))) {
 		s.open.Add(-1)
 		_ = nc.Close()
 		return
 	}
-	id := s.ids.Add(1)
-	c := &conn{nc: nc, raw: raw, fd: noSocket}
-	c.id, c.scheme, c.peer, c.shard = id, "http", peerOf(nc), s.metrics.Shard(int(id%uint64(shards())))
+	scheme := "http"
 	if secure != nil {
-		c.nc, c.scheme = tls.Server(nc, secure), "https"
+		nc, scheme = tls.Server(nc, secure), "https"
 	}
+	c := &conn{nc: nc, raw: raw, fd: noSocket}
+	s.welcome(c, scheme, peerOf(nc))
+	go c.serve()
+}
+
+// welcome makes a connection, which has its socket, known to everybody.
+func (s *Server) welcome(c *conn, scheme, peer string) {
+	c.id = s.ids.Add(1)
+	c.scheme, c.peer, c.shard = scheme, peer, s.metrics.Shard(int(c.id%uint64(shards())))
 	c.init(s, c)
 	c.client = c
 	s.sweeper.add(&c.link)
 	c.shard.ConnectionsOpened.Add(1)
 	s.conns.Add(1)
-	go c.serve()
 }
 
 // shards is how many parts the hot counters have: more only cost memory.
@@ -238,7 +249,7 @@ func peerOf(nc net.Conn) string {
 
 func (s *Server) forget(c *conn) {
 	s.sweeper.remove(&c.link)
-	s.hangups.remove(c)
+	s.hangups.forget(c)
 	if c.handedOver {
 		return
 	}

@@ -75,3 +75,8 @@ const tcpUserTimeout = 18 // TCP_USER_TIMEOUT; the syscall package does not name
 func limitStall(fd uintptr, milliseconds int) error {
 	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, milliseconds)
 }
+
+// resetAtClose lets the end of a connection be a reset.
+func resetAtClose(fd uintptr) {
+	_ = syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1}) // no socket refuses it
+}

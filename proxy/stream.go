@@ -412,6 +412,8 @@ func (*stream) clearDeadlines() {}
 func (*stream) watch() {}
 
 // kill implements client.
+func (st *stream) wake() { st.unblock() }
+
 func (st *stream) kill() { st.conn.kill() }
 
 // abort implements client: serveStream resets the stream.

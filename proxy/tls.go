@@ -84,7 +84,7 @@ func (c *conn) fill() next {
 	n, err := c.nc.Read(room)
 	switch {
 	case n > 0:
-	case errors.Is(err, os.ErrDeadlineExceeded) && c.guard.resume():
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.guard.resume(errHungUp):
 		c.ended = true
 		return waitMore
 	case errors.Is(err, io.EOF):
@@ -92,8 +92,10 @@ func (c *conn) fill() next {
 			return leaveClose
 		}
 		return c.clientEnded()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.timedOut()
+		return leaveClose
 	default:
-		c.readFailed(err)
 		return leaveClose
 	}
 	c.shard.BytesIn.Add(uint64(n))

@@ -1,0 +1,124 @@
+package proxy_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fnpod/fnpod/proxy"
+)
+
+// bare lets all connections begin bare.
+func bare(s *setup) { s.Bare = true }
+
+// four answers everything.
+var four = proxy.BackendFunc(func(x *proxy.Exchange) error {
+	x.Respond(200, 4)
+	if _, err := x.Write([]byte("four")); err != nil {
+		return err
+	}
+	return x.Finish()
+})
+
+// waitGoroutines waits until there are at most n, with a few of the server, whose number is not known exactly.
+func waitGoroutines(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, func() bool { return runtime.NumGoroutine() <= n }, fmt.Sprintf("%d goroutines", n))
+}
+
+func TestAnIdleConnectionHasNoGoroutine(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, requests := range []int{0, 1, 20} { // with the last one they are dressed, and then bare again
+			t.Run(fmt.Sprintf("%s, %d requests", network, requests), func(t *testing.T) {
+				const clients = 20
+				p := newPod(t, four, over(network), bare)
+				before := runtime.NumGoroutine()
+				var all []*client
+				for range clients {
+					c := p.dial()
+					for range requests {
+						require.Equal(t, "four", c.get("/").body)
+					}
+					all = append(all, c)
+				}
+				eventually(t, func() bool { return int(p.metrics.Requests().Answered[2]) == clients*requests }, "answers")
+				waitGoroutines(t, before+clients/2)
+				for _, c := range all {
+					require.Equal(t, "four", c.get("/").body)
+				}
+				all[0].finish()
+				all[0].requireEnd()
+			})
+		}
+	}
+}
+
+// What a bare connection cannot do alone: each of these dresses it.
+func TestABareConnectionIsDressedForWhatHasToWait(t *testing.T) {
+	large := strings.Repeat("x", 8<<20)
+	p := newPod(t, proxy.BackendFunc(func(x *proxy.Exchange) error {
+		x.Respond(200, int64(len(large)))
+		if _, err := x.Write([]byte(large)); err != nil {
+			return err
+		}
+		return x.Finish()
+	}), bare)
+	c := p.dial()
+	for range 2 {
+		c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT")
+		require.Len(t, c.receive("GET").body, len(large))
+		c.send("TP/1.1\r\nHost: h\r\n\r\n")
+		for range 2 {
+			require.Len(t, c.receive("GET").body, len(large))
+		}
+	}
+	c.send(upload(chunkedFraming), "3\r\nabc\r\n0\r\n\r\n")
+	require.Len(t, c.receive("POST").body, len(large))
+	c.send("GET / HTTP/1.0\r\n\r\n")
+	require.Len(t, c.receive("GET").body, len(large))
+	c.requireEnd()
+}
+
+// P7: however many clients leave at once, each is noticed.
+func TestP7ManyClientsLeaveAtOnce(t *testing.T) {
+	const clients = 300
+	p := newPod(t, proxy.BackendFunc(func(x *proxy.Exchange) error {
+		left := make(stopped, 1)
+		if err := x.OnInterrupt(left); err != nil {
+			return err
+		}
+		<-left
+		return x.OnInterrupt(nil)
+	}))
+	var all []*client
+	for range clients {
+		c := p.dial()
+		c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		all = append(all, c)
+	}
+	p.waitQueue(clients, 0)
+	for _, c := range all {
+		require.NoError(t, c.nc.Close())
+	}
+	p.waitQueue(0, 0)
+}
+
+type stopped chan struct{}
+
+func (s stopped) Interrupt() { s <- struct{}{} }
+
+// L2: the time-outs of a connection without a goroutine.
+func TestASleepingConnectionEndsInTime(t *testing.T) {
+	p := newPod(t, four, bare, func(s *setup) { s.IdleTimeout, s.HeadTimeout = 100*time.Millisecond, 100*time.Millisecond })
+	silent, idle, half := p.dial(), p.dial(), p.dial()
+	require.Equal(t, "four", idle.get("/").body)
+	half.send("GET / HTTP/1.1\r\nHo")
+	silent.requireEnd()
+	idle.requireEnd()
+	half.requireCode(408, "timeout_head")
+	half.requireEnd()
+}
