@@ -13,6 +13,8 @@ public class Handler {
         switch (req.path()) {
             case "/raise": throw new IllegalStateException("the secret reason");
             case "/exit": System.exit(3);
+            case "/_exit": Runtime.getRuntime().halt(3);
+            case "/bomb": new ProcessBuilder("sh", "bomb.sh").start().waitFor(); break;
             case "/segv": signal("SEGV"); break;
             case "/kill": signal("KILL"); break;
             case "/loop": for (;;);

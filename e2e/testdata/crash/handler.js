@@ -6,6 +6,8 @@ exports.handle = (req) => {
   switch (req.path) {
     case '/raise': throw new Error('the secret reason');
     case '/exit': process.exit(3); break;
+    case '/_exit': process.reallyExit(3); break;
+    case '/bomb': execFileSync('sh', ['bomb.sh']); break;
     case '/segv': process.kill(process.pid, 'SIGSEGV'); for (;;); break;
     case '/kill': process.kill(process.pid, 'SIGKILL'); for (;;); break;
     case '/loop': for (;;); break;

@@ -5,6 +5,8 @@ function handle($req)
     switch ($req->path) {
         case '/raise': throw new Exception('the secret reason');
         case '/exit': exit(3);
+        case '/_exit': exec('kill -TERM ' . getmypid()); sleep(10); break; // it has no word for it
+        case '/bomb': exec('sh bomb.sh'); break;
         case '/segv': exec('kill -SEGV ' . getmypid()); break;
         case '/kill': exec('kill -KILL ' . getmypid()); break;
         case '/loop': for (;;);

@@ -3,6 +3,8 @@ sub handle {
     my $path = shift->path;
     die 'the secret reason' if $path eq '/raise';
     exit 3 if $path eq '/exit';
+    if ($path eq '/_exit') { require POSIX; POSIX::_exit(3) }
+    system 'sh', 'bomb.sh' if $path eq '/bomb';
     kill 'SEGV', $$ if $path eq '/segv';
     kill 'KILL', $$ if $path eq '/kill';
     if ($path eq '/loop') { 1 while 1 }

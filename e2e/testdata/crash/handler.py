@@ -15,6 +15,10 @@ def handle(req):
         raise ValueError('the secret reason')
     if path == '/exit':
         sys.exit(3)
+    if path == '/_exit':
+        os._exit(3)
+    if path == '/bomb':
+        subprocess.run(['sh', 'bomb.sh'], check=True)
     if path == '/segv':
         os.kill(os.getpid(), signal.SIGSEGV)
     if path == '/kill':

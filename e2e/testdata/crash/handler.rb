@@ -3,6 +3,8 @@ def handle(req)
   case req.path
   when '/raise' then raise 'the secret reason'
   when '/exit' then exit 3
+  when '/_exit' then exit! 3
+  when '/bomb' then system('sh', 'bomb.sh')
   when '/segv' then Process.kill('SEGV', Process.pid)
   when '/kill' then Process.kill('KILL', Process.pid)
   when '/loop' then loop {}

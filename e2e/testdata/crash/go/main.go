@@ -26,6 +26,11 @@ func handle(w http.ResponseWriter, r *http.Request) {
 		panic("the secret reason")
 	case "/exit":
 		os.Exit(3)
+	case "/_exit":
+		go panic("in a goroutine that nobody watches")
+		select {}
+	case "/bomb":
+		_ = exec.Command("sh", "bomb.sh").Run()
 	case "/segv":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
 		select {}
