@@ -125,15 +125,16 @@ func (a *ahead) settle() {
 	}
 }
 
-// unsettle tells that the zygote has died, and another one is to come.
-func (a *ahead) unsettle() {
+// unsettle tells that a zygote has died. If it is not one of before, another one is to come.
+func (a *ahead) unsettle(z *warm) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed || a.warm.Load() != z {
+		return
+	}
 	select {
 	case <-a.gate:
-		if !a.closed {
-			a.gate = make(chan struct{})
-		}
+		a.gate = make(chan struct{})
 	default:
 	}
 }
@@ -329,7 +330,7 @@ func (a *ahead) wait(d time.Duration) {
 	}
 	if z != nil && fds[1].Revents != 0 {
 		z.dead.Store(true)
-		a.unsettle()
+		a.unsettle(z)
 	}
 }
 
@@ -341,6 +342,7 @@ func (a *ahead) keepWarm(ctx context.Context) (time.Duration, error) {
 	}
 	z := a.warm.Load()
 	if z != nil && !z.dead.Load() {
+		a.settle()
 		return 0, nil
 	}
 	if z != nil {

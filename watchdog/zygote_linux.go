@@ -195,7 +195,7 @@ func (w *warm) call(command string, files ...int) (string, error) {
 	}
 	if err != nil {
 		w.dead.Store(true)
-		w.f.ahead.unsettle()
+		w.f.ahead.unsettle(w)
 		w.f.ahead.wakeUp()
 	}
 	return answer, err

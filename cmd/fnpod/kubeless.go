@@ -83,7 +83,12 @@ func kubelessFront(s *kubeless.Settings) *front {
 	}
 	f.Queue.Limit, f.Queue.Depth, f.Queue.MaxWait, f.Queue.Discipline = s.Threads, 1_000_000, 0, queue.FIFO
 	p := &f.Proxy
-	p.MaxBody = 0 // what is limited depends on the type
+	switch { // besides, there are limits by type
+	case s.Language == kubeless.Server, s.Isolated:
+		p.MaxBody = 0
+	case s.Language == kubeless.Python:
+		p.MaxBody = max(p.MaxBody, s.MaxJSON)
+	}
 	p.AnswerTimeout = 0
 	if s.Language == kubeless.Server { // all others look at it themselves
 		p.Timeout = s.Timeout
