@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type link struct {
 	log  *slog.Logger
 	once sync.Once
 	up   chan struct{} // closed when messages were asked for, for the first time
+	now  atomic.Bool   // messages come
 }
 
 func newLink(log *slog.Logger) link { return link{log: log, up: make(chan struct{})} }
@@ -29,8 +31,14 @@ func newLink(log *slog.Logger) link { return link{log: log, up: make(chan struct
 // Up returns a channel that is closed when the broker has taken the subscription, for the first time.
 func (l *link) Up() <-chan struct{} { return l.up }
 
-// subscribed tells that the broker will send messages now.
-func (l *link) subscribed() { l.once.Do(func() { close(l.up) }) }
+// Connected tells whether messages come now. Any goroutine may ask.
+func (l *link) Connected() bool { return l.now.Load() }
+
+// subscribed tells that the broker will send messages from now on, until the session ends.
+func (l *link) subscribed() {
+	l.now.Store(true)
+	l.once.Do(func() { close(l.up) })
+}
 
 func (l *link) wasUp() bool {
 	select {
@@ -48,6 +56,7 @@ func (l *link) keep(ctx context.Context, session func(context.Context) (worked b
 	for {
 		from := time.Now()
 		worked, err := session(ctx)
+		l.now.Store(false)
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -147,6 +147,7 @@ func (s *mqttSession) begin() error {
 	}, kept)
 	if kept && m.known {
 		s.granted = true
+		m.subscribed()
 		return nil
 	}
 	return s.send(subscribePacket(m.config.Subscriptions))

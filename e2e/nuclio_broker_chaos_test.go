@@ -201,7 +201,10 @@ func TestNuclio3BrokersAtTheStart(t *testing.T) {
 	require.Eventually(t, func() bool { code, _ := p.get("/"); return code == 200 }, 20*time.Second, 5*time.Millisecond, "requests are answered")
 	nats.start()
 	p.waitHealthy()
+	const connected = `fnpod_broker_connected{trigger="n"}`
+	require.InDelta(t, 1, p.series(connected), 0)
 	nats.stop()
+	require.Eventually(t, func() bool { return p.series(connected) == 0 }, 20*time.Second, 5*time.Millisecond)
 	require.Eventually(t, func() bool { return strings.Count(p.log.String(), "no connection to the broker") > 1 }, 20*time.Second, time.Millisecond)
 	code, _ = p.ask("http://" + p.health + "/ready")
 	require.Equal(t, 200, code, "a broker that is lost later takes no requests away")

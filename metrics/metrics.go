@@ -53,6 +53,7 @@ const (
 	ProcessesTaken       // counter
 	ProcessStarts        // counter
 	ProcessFailures      // counter; label: reason
+	BrokerConnected      // 1 or 0; label: trigger
 	OutputDropped        // counter, bytes
 	LogRecordsSuppressed // counter
 	LogRecordsDropped    // counter
@@ -143,6 +144,8 @@ var table = [...]series{
 	ProcessesTaken:   {"fnpod_processes_taken_total", counter, "requests", nil, "Requests that found a process waiting."},
 	ProcessStarts:    {"fnpod_process_starts_total", counter, "processes", nil, "Processes started for a request, which has come or will."},
 	ProcessFailures:  {"fnpod_process_failures_total", counter, "requests", []label{{"reason", []string{"exited", "signaled", "oom", "timeout", "canceled", "output", "start", "no_room", "refused"}}}, "Requests that their process did not answer: it exited with another code than 0, was ended by a signal, by the kernel because memory ran out, or by --process-timeout; the request was given up by its client or by another time-out; too much output; the command cannot be started; no room for a process; a request that cannot be put into variables."},
+
+	BrokerConnected: {"fnpod_broker_connected", gauge, "", []label{{"trigger", nil}}, "1 while the broker of a trigger has taken its subscriptions and the connection stands."},
 
 	OutputDropped:        {"fnpod_function_output_dropped_bytes_total", counter, "bytes", nil, "Output of the function that was not logged because there was too much of it."},
 	LogRecordsSuppressed: {"fnpod_log_records_suppressed_total", counter, "records", nil, "Log records of ours that were not written because there were too many."},

@@ -63,6 +63,7 @@ func complete() *metrics.Set {
 	} {
 		s.Func(id, func() float64 { return float64(id) })
 	}
+	s.Func(metrics.BrokerConnected, one, "orders")
 	for _, state := range []string{"starting", "idle", "busy", "stopping", "stuck"} {
 		s.Func(metrics.Workers, one, state)
 	}

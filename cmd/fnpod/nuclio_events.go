@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fnpod/fnpod/broker"
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/platform/nuclio"
 )
 
@@ -21,6 +22,8 @@ type eventSource interface {
 	Run(ctx context.Context, in *broker.Inbox) error
 	// Up returns a channel that is closed when messages come, for the first time.
 	Up() <-chan struct{}
+	// Connected tells whether messages come now.
+	Connected() bool
 }
 
 // newEventSource returns what receives the messages of a trigger; nil if it is none of a broker.
@@ -97,6 +100,18 @@ func (e *nuclioEvents) ready() bool {
 		}
 	}
 	return true
+}
+
+// series adds whether brokers are connected.
+func (e *nuclioEvents) series(set *metrics.Set) {
+	for _, m := range e.triggers {
+		set.Func(metrics.BrokerConnected, func() float64 {
+			if m.from.Connected() {
+				return 1
+			}
+			return 0
+		}, m.source.Name)
+	}
 }
 
 // run receives messages, from when the workers are ready until ctx ends, and returns when those that came have been handled,

@@ -124,6 +124,7 @@ func (f *nuclioFunction) Ready() error {
 
 // Series implements function. The series of workers are those of the first allocator, if there is but one.
 func (f *nuclioFunction) Series(set *metrics.Set) {
+	f.events.series(set)
 	if len(f.allocators) != 1 {
 		return
 	}
