@@ -17,7 +17,8 @@ import (
 // templateHandlers are where the templates of OpenFaaS keep the handler, below the working directory.
 var templateHandlers = []string{"function/handler.py", "function/handler.js", "function/handler.rb", "function/src/Handler.php", "function-1.0/function-1.0.jar"}
 
-// templateThreads is how many requests the server of the Python templates runs at once.
+// templateThreads is how many requests the server of the Python templates runs at once. That of the Java templates runs one,
+// and more workers than processors would cost a virtual machine each.
 const templateThreads = 4
 
 // openFaaSWorkers are the warm workers that take the place of the process of http mode when FNPOD_CONTRACT says how the
@@ -46,7 +47,11 @@ func openFaaSWorkers(inv *invocation) (*serveCmd, error) {
 		return nil, fmt.Errorf("command %s is not serve", ctx.Selected().Name)
 	}
 	if command.Workers.Max == 0 {
-		command.Workers.Max = poolSize(max(templateThreads, runtime.GOMAXPROCS(0), command.Workers.Min))
+		least := templateThreads
+		if command.Handler.Language() == "java" {
+			least = 1
+		}
+		command.Workers.Max = poolSize(max(least, runtime.GOMAXPROCS(0), command.Workers.Min))
 	}
 	return command, nil
 }
