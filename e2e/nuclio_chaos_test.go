@@ -21,7 +21,7 @@ func TestNuclioAnswersBelongToTheirRequests(t *testing.T) {
 	const requests, clients = 60, 6
 	spec := nuclioSpec{
 		files:   py("import os, time", "def handler(context, event):", "    if event.path == '/sleep': time.sleep(float(event.body))", "    if event.path == '/exit': os._exit(int(event.body))", "    return event.fields.get('id', '') + ' ' + event.path"),
-		trigger: "      numWorkers: 3\n", spec: "  eventTimeout: 1s\n",
+		trigger: "      numWorkers: 3\n      workerAvailabilityTimeoutMilliseconds: 100000\n", spec: "  eventTimeout: 1s\n",
 	}
 	for name, start := range map[string]func(*testing.T, nuclioSpec) *nuclioPod{"ours": startNuclio, "external": external} {
 		t.Run(name, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestNuclioAnswersBelongToTheirRequests(t *testing.T) {
 				all.Go(func() {
 					transport := &http.Transport{}
 					defer transport.CloseIdleConnections()
-					client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
+					client := &http.Client{Timeout: 100 * time.Second, Transport: transport}
 					for i := range requests {
 						id := fmt.Sprintf("%d-%d", c, i)
 						path, body := "/echo", "x"
