@@ -62,7 +62,7 @@ func (c *coldstartCmd) Run(ctx context.Context, out io.Writer) error {
 
 // take notes one start of a variant.
 func (c *recording) take(ctx context.Context, v variant, once func(context.Context, variant) (time.Duration, error)) error {
-	if c.leftOut(v, v.name) {
+	if c.leftOut(v) {
 		return nil
 	}
 	d, err := once(ctx, v)

@@ -41,9 +41,12 @@ func (c *sampling) compare(ctx context.Context, variants []variant, connections 
 			for i := range variants {
 				_ = progress.Add(1) // a bar that cannot be drawn is no reason to stop
 				v := variants[(i+round)%len(variants)]
-				label := fmt.Sprintf("%s, %d connections", v.name, n)
-				if c.leftOut(v, label) {
+				if c.leftOut(v) {
 					continue
+				}
+				label := fmt.Sprintf("%s, %d connections", v.name, n)
+				if c.body > 0 {
+					label += fmt.Sprintf(", %d bytes", c.body)
 				}
 				s, err := c.quietSample(ctx, v, n)
 				if err != nil {

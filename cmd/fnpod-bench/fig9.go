@@ -72,7 +72,7 @@ func (c *fig9Cmd) Run(ctx context.Context, out io.Writer) error {
 	}
 	for range c.Rounds {
 		for _, v := range variants {
-			if c.leftOut(v, v.name) {
+			if c.leftOut(v) {
 				continue
 			}
 			i, err := c.round(ctx, v)

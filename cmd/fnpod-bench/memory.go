@@ -71,7 +71,7 @@ func (c *recording) memoryTable(variants []variant, connections int) string {
 
 // memory notes what a variant needs once.
 func (c *recording) memory(ctx context.Context, v variant, connections int) error {
-	if c.leftOut(v, v.name) {
+	if c.leftOut(v) {
 		return nil
 	}
 	u, err := c.idle(ctx, v, connections)

@@ -71,7 +71,8 @@ type recording struct {
 
 	figures []figures
 	failed  []error
-	absent  map[string]bool // labels of failed
+	told    map[string]bool // what failed
+	absent  map[string]bool // names of variants that did not start
 }
 
 // note keeps a figure of one round.
@@ -111,25 +112,28 @@ func (c *recording) shown(variant, what string, f func([]float64) float64) strin
 	return format(f(values))
 }
 
-// without tells whether the run goes on though a variant failed: it does for what is not ours, which is then left out.
-// label says what of it; all of it, if it did not even start.
+// without tells whether the run goes on though a variant failed: it does for what is not ours. label says what of it was
+// left out; one that did not even start is not tried again.
 func (c *recording) without(ctx context.Context, v variant, label string, err error) bool {
 	if ctx.Err() != nil || !v.optional() {
 		return false
 	}
+	if c.told == nil {
+		c.told, c.absent = map[string]bool{}, map[string]bool{}
+	}
 	if _, ok := errors.AsType[*startError](err); ok {
 		label = v.name
+		c.absent[label] = true
 	}
-	if c.absent == nil {
-		c.absent = map[string]bool{}
+	if !c.told[label] {
+		c.failed = append(c.failed, fmt.Errorf("%s: %w", label, err))
 	}
-	c.absent[label] = true
-	c.failed = append(c.failed, fmt.Errorf("%s: %w", label, err))
+	c.told[label] = true
 	return true
 }
 
-// leftOut tells that a variant has failed already, or what label says of it.
-func (c *recording) leftOut(v variant, label string) bool { return c.absent[v.name] || c.absent[label] }
+// leftOut tells that a variant did not start.
+func (c *recording) leftOut(v variant) bool { return c.absent[v.name] }
 
 // describeAbsent tells who was left out, and why.
 func (c *recording) describeAbsent(out io.Writer) {

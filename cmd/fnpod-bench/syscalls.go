@@ -49,7 +49,7 @@ func (c *syscallsCmd) Run(ctx context.Context, out io.Writer) error {
 	for _, v := range []variant{fnpodTCP, fnpodUnix, nginxBare} {
 		for _, n := range c.Connections {
 			label := fmt.Sprintf("%s, %d connections", v.name, n)
-			if c.leftOut(v, label) {
+			if c.leftOut(v) {
 				continue
 			}
 			row, err := c.row(ctx, v, n)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -42,12 +43,16 @@ type measured struct {
 // single is a target's only case.
 func single(value float64, ok bool) []measured { return []measured{{value: value, ok: ok}} }
 
-// holds tells whether a value reaches the target.
+// holds tells whether a value reaches the target, as it is or as it is shown.
 func (t target) holds(value float64) bool {
-	if t.least {
-		return value >= t.bound
+	shown, err := strconv.ParseFloat(format(value), 64)
+	if err != nil {
+		shown = value
 	}
-	return value <= t.bound
+	if t.least {
+		return max(value, shown) >= t.bound
+	}
+	return min(value, shown) <= t.bound
 }
 
 // row is what the table says of a target.

@@ -37,7 +37,7 @@ func TestTargetsAreJudgedByRatiosWithinRounds(t *testing.T) {
 	folder := t.TempDir()
 	written(t, folder, "fig8", fig8Results(), "")
 	written(t, folder, "memory", results{TooNoisy: true, Command: []string{"fnpod-bench", "memory"}, Figures: []figures{
-		{fnpodName, idleMB, []float64{11, 13, 12}}, {fnpodName, binaryMB, []float64{17}},
+		{fnpodName, idleMB, []float64{11, 13, 12.04}}, {fnpodName, binaryMB, []float64{17}},
 	}}, "")
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"targets", "--from", folder}, &out))
@@ -82,6 +82,29 @@ func TestResultsArePublishedBetweenTheirMarkers(t *testing.T) {
 		require.True(t, strings.HasPrefix(string(text), "# A\n") && strings.HasSuffix(string(text), "end\n"))
 		require.FileExists(t, filepath.Join(dir, "fig8-latency.svg"))
 	}
+}
+
+// Every experiment that scripts/bench runs has its place in the document.
+func TestTheDocumentHasAPlaceForEveryExperiment(t *testing.T) {
+	script, err := os.ReadFile("../../scripts/bench")
+	require.NoError(t, err)
+	document, err := os.ReadFile("../../bench/README.md")
+	require.NoError(t, err)
+	text := string(document)
+	for _, name := range []string{machinePart, targetsPart} {
+		_, err := replacePart(text, name, "")
+		require.NoError(t, err)
+	}
+	n := 0
+	for line := range strings.Lines(string(script)) {
+		words := strings.Fields(line)
+		if len(words) > 2 && words[0] == "experiment" {
+			_, err := replacePart(text, words[1], "")
+			require.NoError(t, err)
+			n++
+		}
+	}
+	require.Greater(t, n, 30)
 }
 
 func TestCommandsTellNoPaths(t *testing.T) {

@@ -154,7 +154,7 @@ func (c *tripsCmd) Run(ctx context.Context, out io.Writer) (err error) {
 	defer restore()
 	for range c.Rounds {
 		for _, l := range all {
-			if c.leftOut(l.variant, l.name) {
+			if c.leftOut(l.variant) {
 				continue
 			}
 			if err := c.round(ctx, dir, l); err != nil && !c.without(ctx, l.variant, l.name, err) {

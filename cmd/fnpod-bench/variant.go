@@ -169,8 +169,18 @@ type startError struct{ error }
 // Unwrap returns the cause.
 func (e *startError) Unwrap() error { return e.error }
 
-// startVariant starts the function and what is in front of it, and waits for an answer.
-func startVariant(ctx context.Context, fnpod string, v variant) (*running, error) {
+// startVariant starts the function and what is in front of it, and waits for an answer. It tries again when somebody else
+// took a port in the moment in which it was free.
+func startVariant(ctx context.Context, fnpod string, v variant) (r *running, err error) {
+	for range 3 {
+		if r, err = startOnce(ctx, fnpod, v); err == nil || !strings.Contains(err.Error(), "address already in use") {
+			break
+		}
+	}
+	return r, err
+}
+
+func startOnce(ctx context.Context, fnpod string, v variant) (*running, error) {
 	dir, err := os.MkdirTemp("", "fnpod-bench")
 	if err != nil {
 		return nil, err
