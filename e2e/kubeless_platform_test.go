@@ -1,8 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -299,9 +297,7 @@ func TestKubelessPY1Starts(t *testing.T) {
 		{"no function", "hello.py", "def other(event, context): pass", "", 1, []string{"hello.py has no function 'f'; it has other"}},
 		{"exit", "hello.py", "import os; os._exit(7)", "", 1, []string{"exit status 7"}},
 		{"syntax in Node", "hello.js", "module.exports = {", "", 1, []string{"SyntaxError"}},
-		{"a bad variable", "hello.py", "", "FUNC_TIMEOUT=soon", 2, []string{`fnpod: FUNC_TIMEOUT "soon": must be a number of seconds`}},
 		{"a missing variable", "hello.py", "", "FUNC_HANDLER=", 2, []string{`FUNC_HANDLER is not set: it must be the part of the handler behind the dot`}},
-		{"no file", "hello.py", "", "MOD_NAME=other", 2, []string{`MOD_NAME "other": there is no `, "other.py"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -482,33 +478,6 @@ func TestKubelessServer(t *testing.T) {
 	r, _ = ofAsk(t, p, "POST", "/", "exit")
 	require.Equal(t, 500, r.StatusCode)
 	require.Equal(t, 3, p.exit(), "G7")
-}
-
-// fnpod check shows what Kubeless' variables and ours make of a pod.
-func TestKubelessCheck(t *testing.T) {
-	t.Parallel()
-	file := handlerFile(t, "hello.py", "")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	check := func(environ ...string) (int, string, string) {
-		cmd := exec.CommandContext(ctx, binary, "check")
-		cmd.Env = append(append(os.Environ(), "MOD_NAME=hello", "FUNC_HANDLER=f", "MOD_ROOT_PATH="+filepath.Dir(file)), environ...)
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		_ = cmd.Run() // the code says it
-		return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
-	}
-	code, table, said := check("FUNC_PORT=9001", "FNPOD_QUEUE_DEPTH=7", "FNPOD_KUBELESS_CROS=true")
-	require.Zero(t, code, said)
-	require.Regexp(t, `\nFUNC_PORT +9001 +variable FUNC_PORT\n`, table)
-	require.Regexp(t, `\nFUNC_TIMEOUT +180 +default\n`, table)
-	require.Regexp(t, `\nlisten +:9001 +`, table)
-	require.Regexp(t, `\nqueue-depth +7 +variable FNPOD_QUEUE_DEPTH\n`, table)
-	require.Contains(t, said, "unknown variable FNPOD_KUBELESS_CROS has no effect; did you mean FNPOD_KUBELESS_CORS?")
-	code, table, said = check("FUNC_PORT=no")
-	require.Equal(t, 2, code)
-	require.Regexp(t, `\nFUNC_PORT +no +variable FUNC_PORT`, table)
-	require.Contains(t, said, `fnpod: FUNC_PORT "no": must be a whole number from 1 to 65535`)
 }
 
 // The example is a pod of Kubeless as it stands, for a user who may write nothing (P8).
