@@ -19,7 +19,7 @@ SOAK      ?= Faults|Crowd|Tunnels|Slow|Memory|Kernel|Soak|Rolling|LeaveNothing  
 BENCH     ?= .                           # which benchmarks make bench-go runs
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build, and serve the Python example on :8080 (admin port :8081)
 	@scripts/need go python3
