@@ -30,7 +30,7 @@ contract = async (handle, module) => {
       number: req.number, trigger: given.trigger.name, lines: level === undefined ? null : [],
       least: Math.max(LEVELS.indexOf(String(level).toLowerCase()), 0), over: false,
     };
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const end = (answer) => {
         if (own.over) return console.error('the handler has answered already; this answer is lost');
         if (own.lines) withLines(answer, own.lines, context);
@@ -40,6 +40,11 @@ contract = async (handle, module) => {
       };
       const failed = (err) => {
         if (own.over) return console.error(err);
+        if (!('NUCLIO_PLATFORM' in settings.told)) { // not in the place of the processor: what was thrown is for the log alone
+          own.over = true;
+          if (event === own) event = null;
+          return reject(err);
+        }
         const text = `Error in handler: ${err}\n${err && err.stack}`;
         context.logger.error('Error in handler', { err: String(err), stack: err && err.stack });
         end({ status: 500, headers: [['content-type', 'text/plain']], body: text });
