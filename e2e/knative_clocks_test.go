@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -267,4 +268,47 @@ func TestKnativeD2TunnelsOutliveTheStartAndNotTheRevision(t *testing.T) {
 	_, _, err = c.Read(t.Context())
 	require.Error(t, err)
 	require.Less(t, time.Since(begun), 2900*time.Millisecond, "a silent one ends sooner")
+}
+
+// D7: a time-out and an answer that come at the same time are one or the other. The binary watches for races, and would end with another code.
+func TestKnativeD7ATimeoutInTheMomentOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	otherwise(t, "D7: it may die of it")
+	var came atomic.Int64
+	p := queueProxy(t, dualContainer(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // who leaves is seen below
+		timer := time.NewTimer(time.Second + time.Duration(came.Add(1)%100-90)*time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+			return
+		}
+		for i := range 20 {
+			w.Header().Set(fmt.Sprintf("X-Field-%d", i), "value")
+		}
+		fmt.Fprint(w, "answer")
+	}), "REVISION_RESPONSE_START_TIMEOUT_SECONDS=1")
+	answers := make(chan string, 200) // all
+	for _, protocol := range []string{"http1", "h2c"} {
+		client := clientOf(t, protocol)
+		for i := range cap(answers) / 2 {
+			upload := strings.Repeat("x", i%2*100_000) // large ones are streamed
+			go func() {
+				resp, err := client.Post("http://"+p.listen, "", strings.NewReader(upload))
+				if err != nil {
+					answers <- err.Error()
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				answers <- fmt.Sprintf("%d %s %v %d", resp.StatusCode, body, err, len(resp.Header["X-Field-19"]))
+			}()
+		}
+	}
+	for range cap(answers) {
+		require.Contains(t, []string{"200 answer <nil> 1", "504 request timeout <nil> 0"}, <-answers)
+	}
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, 0, p.exit())
 }

@@ -239,8 +239,11 @@ func (x *Exchange) flush() error {
 	if len(a.out) == 0 && (st == nil || !st.headReady) {
 		return nil
 	}
-	if !a.committed && !a.finished {
-		x.answerStarted() // the rest may take its time
+	if !a.committed && !(a.finished && x.writesAtOnce()) {
+		if err := x.answerStarted(); err != nil { // too late: what interrupts a request decides what is said
+			a.finished = false
+			return err
+		}
 	}
 	a.committed = true
 	var err error
@@ -252,6 +255,13 @@ func (x *Exchange) flush() error {
 	x.wrote()
 	a.out = a.out[:0]
 	return err
+}
+
+// writesAtOnce reports whether a write to the client is one call of the kernel, which no interruption can
+// come into.
+func (x *Exchange) writesAtOnce() bool {
+	c, ok := x.c.client.(*conn)
+	return ok && c.fd != noSocket
 }
 
 // AddTrailer adds a trailer field to a body of unknown length. It is dropped
@@ -300,7 +310,9 @@ func (x *Exchange) interim(status int, fields []http1.Field) error {
 		return nil
 	}
 	if x.c.srv.hooks.Rules.StartTimeout > 0 {
-		x.answerStarted() // as Knative counts
+		if err := x.answerStarted(); err != nil { // as Knative counts
+			return err
+		}
 	}
 	return x.c.client.interim(status, fields)
 }

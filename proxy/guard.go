@@ -147,12 +147,12 @@ func (g *guard) answerBy(limit int64) {
 	g.setDue(due)
 }
 
-// answering ends the limit on the start of the answer, for good.
-func (g *guard) answering() {
+// answering ends the limit on the start of the answer, for good. The error is what has interrupted the request before.
+func (g *guard) answering() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.cause != nil {
-		return
+		return g.cause
 	}
 	g.begun, g.limit = true, never
 	if g.srv.hooks.Rules.QuietTimeout > 0 {
@@ -161,6 +161,7 @@ func (g *guard) answering() {
 		g.srv.sweeper.schedule(g.limit)
 	}
 	g.due.Store(g.nextDue())
+	return nil
 }
 
 // finish is settle for a link that carries one request and then ends.

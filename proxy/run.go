@@ -179,5 +179,5 @@ func (x *Exchange) extendAnswerTime(now int64) {
 	}
 }
 
-// answerStarted ends the limit on the start of the answer.
-func (x *Exchange) answerStarted() { x.c.guard.answering() }
+// answerStarted ends the limit on the start of the answer, unless something has interrupted the request.
+func (x *Exchange) answerStarted() error { return x.c.guard.answering() }
