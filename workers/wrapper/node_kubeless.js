@@ -4,6 +4,13 @@
 usual = 'handler';
 const ANYONE = { 'access-control-allow-origin': '*' };
 
+// A module that is a function is the handler, whatever name was given.
+const findUsually = find;
+find = (module, file, name) => {
+  if (name && typeof module === 'function') return { handle: module, init: undefined, label: `${require('path').basename(file)}:${name}` };
+  return findUsually(module, file, name);
+};
+
 // A call that is given up runs on, as there. A worker that has others need not wait for its end.
 const cancelUsually = cancel;
 cancel = (call) => {

@@ -99,3 +99,20 @@ exports.hello = async (event, context) => {
 	require.Equal(t, "PUT", a.pair("access-control-allow-methods"))
 	require.Equal(t, "undefined", a.pair("access-control-allow-headers"))
 }
+
+// Kubeless contract N1, N4: dependencies beside the module, and a module that is the function, whatever it is called.
+func TestKubelessN4NodeModules(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{"function/node_modules/dep/index.js": "module.exports = 'dep';", "function/lib.js": "module.exports = 'lib';"}
+	for name, handler := range map[string]string{
+		"the function itself": "module.exports = () => require('dep') + require('./lib');",
+		"one of its exports":  "module.exports = {hello: () => require('dep') + require('./lib'), handler: () => 'wrong'};",
+		"an export of ES":     "exports.hello = async () => (await import('./lib.js')).default && require('dep') + 'lib';",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := start(t, node, handler, options{function: "hello", contract: wrapper.Kubeless, files: files})
+			require.Equal(t, "deplib", string(w.ask(get(1)).body))
+		})
+	}
+}
