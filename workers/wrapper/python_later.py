@@ -589,6 +589,7 @@ class Mux:
         for data in self.unsent:
             finish(data, 0)
         self.unsent = []
+        self.blocked = False
         self.end()
         if self.leaving == DRAIN:
             self.send(pack(0, 0, BYE, 0, 0, 0))
