@@ -2,8 +2,9 @@ package proxy_test
 
 import (
 	"fmt"
+	"os"
 	"runtime"
-	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,17 @@ var four = proxy.BackendFunc(func(x *proxy.Exchange) error {
 	}
 	return x.Finish()
 })
+
+// large answers with more than a client takes at once.
+var large = proxy.BackendFunc(func(x *proxy.Exchange) error {
+	x.Respond(200, largeSize)
+	if _, err := x.Write(make([]byte, largeSize)); err != nil {
+		return err
+	}
+	return x.Finish()
+})
+
+const largeSize = 8 << 20
 
 // waitGoroutines waits until there are at most n, with a few of the server, whose number is not known exactly.
 func waitGoroutines(t *testing.T, n int) {
@@ -59,27 +71,20 @@ func TestAnIdleConnectionHasNoGoroutine(t *testing.T) {
 
 // What a bare connection cannot do alone: each of these dresses it.
 func TestABareConnectionIsDressedForWhatHasToWait(t *testing.T) {
-	large := strings.Repeat("x", 8<<20)
-	p := newPod(t, proxy.BackendFunc(func(x *proxy.Exchange) error {
-		x.Respond(200, int64(len(large)))
-		if _, err := x.Write([]byte(large)); err != nil {
-			return err
-		}
-		return x.Finish()
-	}), bare)
+	p := newPod(t, large, bare)
 	c := p.dial()
 	for range 2 {
 		c.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HT")
-		require.Len(t, c.receive("GET").body, len(large))
+		require.Len(t, c.receive("GET").body, largeSize)
 		c.send("TP/1.1\r\nHost: h\r\n\r\n")
 		for range 2 {
-			require.Len(t, c.receive("GET").body, len(large))
+			require.Len(t, c.receive("GET").body, largeSize)
 		}
 	}
 	c.send(upload(chunkedFraming), "3\r\nabc\r\n0\r\n\r\n")
-	require.Len(t, c.receive("POST").body, len(large))
+	require.Len(t, c.receive("POST").body, largeSize)
 	c.send("GET / HTTP/1.0\r\n\r\n")
-	require.Len(t, c.receive("GET").body, len(large))
+	require.Len(t, c.receive("GET").body, largeSize)
 	c.requireEnd()
 }
 
@@ -121,4 +126,43 @@ func TestASleepingConnectionEndsInTime(t *testing.T) {
 	idle.requireEnd()
 	half.requireCode(408, "timeout_head")
 	half.requireEnd()
+}
+
+// L12: to dress a connection takes a descriptor for a moment. If there is none, idle connections make room.
+func TestL12ABareConnectionIsDressedWhenDescriptorsHaveRunOut(t *testing.T) {
+	p := newPod(t, large, bare)
+	busy, idle := p.dial(), p.dial()
+	eventually(t, func() bool { return p.count("fnpod_connections") == 2 }, "both accepted")
+	release := takeDescriptors(t)
+	busy.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	require.Len(t, busy.receive("GET").body, largeSize)
+	idle.requireEnd()
+	release()
+}
+
+// takeDescriptors leaves no descriptor until release is called.
+func takeDescriptors(t *testing.T) (release func()) {
+	t.Helper()
+	var all []*os.File
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before))
+	release = func() {
+		for _, f := range all {
+			_ = f.Close()
+		}
+		all = nil
+		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before))
+	}
+	t.Cleanup(release)
+	few := before
+	few.Cur = 128 // of which the test has fewer
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			require.ErrorIs(t, err, syscall.EMFILE)
+			return release
+		}
+		all = append(all, f)
+	}
 }
