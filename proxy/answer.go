@@ -239,7 +239,7 @@ func (x *Exchange) flush() error {
 	if len(a.out) == 0 && (st == nil || !st.headReady) {
 		return nil
 	}
-	if !a.committed && !(a.finished && x.writesAtOnce()) {
+	if !a.committed && (!a.finished || !x.writesAtOnce()) {
 		if err := x.answerStarted(); err != nil { // too late: what interrupts a request decides what is said
 			a.finished = false
 			return err

@@ -259,7 +259,7 @@ func (x *Exchange) takeTrailers() {
 // head takes the assembled head into the fields of net/http.
 func (st *stream) head(x *Exchange) {
 	a, h := &x.answer, st.w.Header()
-	clear(h) // of an answer that was too late
+	clear(h)                // of an answer that was too late
 	h["Content-Type"] = nil // a body without a type goes on without
 	bodiless := a.status == http.StatusNoContent || a.status == http.StatusNotModified
 	takeApart(a.out, h, a.noBody && !bodiless)
