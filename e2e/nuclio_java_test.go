@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"archive/zip"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,17 +29,22 @@ public class Main implements EventHandler {
 }
 `
 
-// nuclioJar compiles a function as Nuclio's builder does, and puts it where that does.
+// nuclioJar compiles a function and puts it where Nuclio's builder does.
 func nuclioJar(t *testing.T, dir string) {
 	t.Helper()
 	source := filepath.Join(dir, "Main.java")
 	require.NoError(t, os.WriteFile(source, []byte(nuclioJavaFunction), 0o600))
-	run := func(name string, args ...string) {
-		out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
-		require.NoErrorf(t, err, "%s", out)
-	}
-	run("javac", "-cp", "../workers/wrapper/java.jar", "-d", dir, source)
-	run("jar", "cf", filepath.Join(dir, "nuclio-java-wrapper.jar"), "-C", dir, "Main.class")
+	out, err := exec.CommandContext(t.Context(), "javac", "-cp", "../workers/wrapper/java.jar", "-d", dir, source).CombinedOutput()
+	require.NoErrorf(t, err, "%s", out)
+	class, err := os.ReadFile(filepath.Join(dir, "Main.class"))
+	require.NoError(t, err)
+	file, err := os.Create(filepath.Join(dir, "nuclio-java-wrapper.jar"))
+	require.NoError(t, err)
+	jar := zip.NewWriter(file)
+	w, err := jar.Create("Main.class")
+	require.NoError(t, err)
+	_, err = w.Write(class)
+	require.NoError(t, errors.Join(err, jar.Close(), file.Close()))
 }
 
 // §11: a function in Java, without Nuclio's wrapper.

@@ -16,7 +16,8 @@ var inProcessor = []string{"FNPOD_WORKER_NUCLIO_PLATFORM=local", "FNPOD_WORKER_N
 func TestNuclio10RubyReturns(t *testing.T) {
 	t.Parallel()
 	const plain = "text/plain"
-	for _, c := range []struct {
+	w := start(t, ruby.language, rubyEval, options{contract: wrapper.Nuclio})
+	for i, c := range []struct {
 		name, result string
 		status       uint16
 		contentType  string
@@ -41,57 +42,48 @@ func TestNuclio10RubyReturns(t *testing.T) {
 		{"Response without type, but a header", `Response.new('a', content_type: nil, headers: {'Content-Type': 'x/y'})`, 200, "x/y", "a"},
 		{"status 0", `Response.new('a', status_code: 0)`, 200, plain, "a"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			w := start(t, ruby.language, "def handler(context, event)\n  return "+c.result+"\nend\n", options{contract: wrapper.Nuclio})
-			for id := range uint32(2) {
-				a := w.ask(get(id + 1))
-				require.Equalf(t, byte(tResponse), a.kind, "%s %s", a.meta, a.body)
-				require.Equal(t, c.status, a.code)
-				require.Equal(t, c.contentType, a.pair("content-type"))
-				require.Equal(t, c.body, string(a.body))
-				if c.status == 418 {
-					require.Equal(t, "b", a.pair("x-a"))
-					require.Equal(t, "d  e", a.pair("x-c"), "R3")
-					require.Empty(t, a.pair("x-n"), "R2: what is no string is dropped")
-				}
-			}
-		})
+		a := w.ask(request(uint32(i+1), "POST", "/", "", []byte(c.result)))
+		require.Equalf(t, byte(tResponse), a.kind, "%s: %s %s", c.name, a.meta, a.body)
+		require.Equal(t, c.status, a.code, c.name)
+		require.Equal(t, c.contentType, a.pair("content-type"), c.name)
+		require.Equal(t, c.body, string(a.body), c.name)
+		if c.status == 418 {
+			require.Equal(t, "b", a.pair("x-a"))
+			require.Equal(t, "d  e", a.pair("x-c"), "R3")
+			require.Empty(t, a.pair("x-n"), "R2: what is no string is dropped")
+		}
 	}
 }
+
+// rubyEval is a handler that returns what its body says.
+const rubyEval = "def handler(context, event) = eval(event.body.dup.force_encoding('UTF-8'))\n"
 
 // Nuclio contract §10: a StandardError is a 500 with the place, the message and the class; exit takes no worker down.
 func TestNuclio10RubyErrors(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ result, want string }{
-		{`raise KeyError, 'no key'`, "no key (KeyError)\n"},
-		{`['200', 'x']`, "is no Integer (TypeError)"},
-		{`[700, 'x']`, "status 700 cannot be sent"},
-		{`Response.new({a: 1})`, "is Hash, no String"},
-		{`Response.new('a', body_encoding: 'hex')`, `Unknown body encoding - "hex"`},
-		{`Response.new('?', body_encoding: 'base64')`, "ArgumentError"},
-		{`exit 3`, ""},
-	} {
-		for _, processor := range []bool{false, true} {
-			o := options{contract: wrapper.Nuclio}
-			if processor {
-				o.env = inProcessor
+	for _, env := range [][]string{nil, inProcessor} {
+		w := start(t, ruby.language, rubyEval, options{contract: wrapper.Nuclio, env: env})
+		for i, c := range []struct{ result, want string }{
+			{`raise KeyError, 'no key'`, "no key (KeyError)\n"},
+			{`['200', 'x']`, "is no Integer (TypeError)"},
+			{`[700, 'x']`, "status 700 cannot be sent"},
+			{`Response.new({a: 1})`, "is Hash, no String"},
+			{`Response.new('a', body_encoding: 'hex')`, `Unknown body encoding - "hex"`},
+			{`Response.new('?', body_encoding: 'base64')`, "ArgumentError"},
+			{`exit 3`, ""},
+		} {
+			a := w.ask(request(uint32(i+1), "POST", "/", "", []byte(c.result)))
+			require.Equal(t, uint16(500), a.code)
+			if c.want == "" || env == nil {
+				require.Equal(t, byte(tError), a.kind)
+				continue
 			}
-			w := start(t, ruby.language, "def handler(context, event)\n  return("+c.result+")\nend\n", o)
-			for id := range uint32(2) {
-				a := w.ask(get(id + 1))
-				require.Equal(t, uint16(500), a.code)
-				if c.want == "" || !processor {
-					require.Equal(t, byte(tError), a.kind)
-					continue
-				}
-				require.Equal(t, byte(tResponse), a.kind)
-				require.Equal(t, "text/plain", a.pair("content-type"))
-				require.Contains(t, string(a.body), c.want)
-				require.NotContains(t, string(a.body), "/proc/")
-				if id == 0 && c.want == "no key (KeyError)\n" {
-					require.Regexp(t, "^/.*/handler.rb:2:in `handler': no key", string(a.body))
-				}
+			require.Equal(t, byte(tResponse), a.kind)
+			require.Equal(t, "text/plain", a.pair("content-type"))
+			require.Contains(t, string(a.body), c.want)
+			require.NotContains(t, string(a.body), "/proc/")
+			if i == 0 {
+				require.Regexp(t, "^\\(eval\\).*:1:in .handler': no key \\(KeyError\\)\n/.*/handler.rb:1:in .eval'\n", string(a.body))
 			}
 		}
 	}
