@@ -92,14 +92,20 @@ func interpreterAlone(name, program string, args ...string) variant {
 
 // toTheEnd takes the time until the program of a variant has ended.
 func toTheEnd(ctx context.Context, v variant) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, v.under[0], v.under[1:]...)
+	took, _, err := runToEnd(ctx, v.under)
+	return took, err
+}
+
+// runToEnd runs a program and returns how long it ran, and the processor time that it used.
+func runToEnd(ctx context.Context, argv []string) (took, cpu time.Duration, err error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), childVariable+"=1")
 	begin := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", strings.Join(v.under, " "), err, out)
+		return 0, 0, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 	}
-	return time.Since(begin), nil
+	return time.Since(begin), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // servers are those that start an interpreter.

@@ -49,6 +49,7 @@ const (
 	tripCPU  = "processor time of both ends, µs, bytes"
 	endMS    = "exec to end, ms"
 	readyMS  = "exec to READY, ms"
+	startCPU = "processor time, ms"
 	workerMB = "RSS MB"
 )
 
@@ -176,7 +177,10 @@ func (c *tripsCmd) tripTables(out io.Writer, all []spoken) {
 		head = append(head, sizeName(size)+": bare", "worker", "÷", "CPU ÷")
 	}
 	trips := [][]string{head}
-	starts := [][]string{{"language", "interpreter that does nothing, " + endMS, "worker, " + readyMS, "÷", "bare loop, " + workerMB, "worker, " + workerMB}}
+	starts := [][]string{{
+		"language", "interpreter that does nothing, " + endMS, startCPU, "worker, " + readyMS, startCPU, "÷, " + startCPU,
+		"bare loop, " + workerMB, "worker, " + workerMB,
+	}}
 	for _, l := range all {
 		bare := bareName(l.name)
 		row := []string{l.name}
@@ -186,7 +190,8 @@ func (c *tripsCmd) tripTables(out io.Writer, all []spoken) {
 		}
 		trips = append(trips, row)
 		starts = append(starts, []string{
-			l.name, c.cell(bare, endMS), c.cell(l.name, readyMS), c.over(l.name, readyMS, bare, endMS), c.cell(bare, workerMB), c.cell(l.name, workerMB),
+			l.name, c.cell(bare, endMS), c.cell(bare, startCPU), c.cell(l.name, readyMS), c.cell(l.name, startCPU), c.over(l.name, startCPU, bare, startCPU),
+			c.cell(bare, workerMB), c.cell(l.name, workerMB),
 		})
 	}
 	fmt.Fprintf(out, "%s\n%s\n", table(trips), table(starts))
@@ -223,12 +228,12 @@ func (c *tripsCmd) round(ctx context.Context, dir string, l spoken) (err error) 
 	if _, err := exec.LookPath(l.needs); err != nil {
 		return &startError{err}
 	}
-	l.under = append([]string{l.program}, l.nothing...)
-	took, err := toTheEnd(ctx, l.variant)
+	took, cpu, err := runToEnd(ctx, append([]string{l.program}, l.nothing...))
 	if err != nil {
 		return err
 	}
 	c.note(bareName(l.name), endMS, float64(took)/float64(time.Millisecond))
+	c.note(bareName(l.name), startCPU, float64(cpu)/float64(time.Millisecond))
 	bare, err := startBare(ctx, l)
 	if err != nil {
 		return err
@@ -240,6 +245,10 @@ func (c *tripsCmd) round(ctx context.Context, dir string, l spoken) (err error) 
 	}
 	defer func() { err = errors.Join(err, worker.close()) }()
 	c.note(l.name, readyMS, float64(worker.ready)/float64(time.Millisecond))
+	if cpu, err = cpuOf(worker.pid()); err != nil {
+		return err
+	}
+	c.note(l.name, startCPU, float64(cpu)/float64(time.Millisecond))
 	for i, size := range c.Sizes {
 		for _, e := range []struct {
 			name string
