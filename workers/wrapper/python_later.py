@@ -778,7 +778,7 @@ class Mux:
         """Sends frames in order without waiting. What may pile up is bounded by the credit of each request.
 
         While other requests are in flight, which may be about to answer too, frames of one turn of the event loop are one
-        write, unless it takes long.
+        write, if they come within 50 us.
         """
         if self.blocked:
             self.unsent += frame
@@ -791,7 +791,7 @@ class Mux:
             self.loop.call_soon(self.flush)
         else:
             self.unsent += frame
-            if monotonic() - self.since > 0.0002:
+            if monotonic() - self.since > 0.00005:
                 self.flush()
 
     def flush(self):
