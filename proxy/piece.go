@@ -1,6 +1,9 @@
 package proxy
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // bigBuffer holds a head and the largest body that is read before its request queues by default, or a piece of a
 // large body.
@@ -8,18 +11,43 @@ const bigBuffer = 72 << 10
 
 var bigBuffers = sync.Pool{New: func() any { return new([bigBuffer]byte) }}
 
+// hugeBuffers hold what is larger, for platforms that want bodies whole: the first twice as much, each of the others twice as
+// much as the one before. A body of a megabyte costs more to be cleared and mapped than to be read.
+var hugeBuffers [6]sync.Pool
+
 // takeBuffer returns n bytes or more.
 func takeBuffer(n int) []byte {
-	if n <= keepMax || n > bigBuffer {
+	switch {
+	case n > bigBuffer:
+		return takeHuge(n)
+	case n > keepMax:
+		return bigBuffers.Get().(*[bigBuffer]byte)[:]
+	default:
 		return make([]byte, n)
 	}
-	return bigBuffers.Get().(*[bigBuffer]byte)[:]
+}
+
+func takeHuge(n int) []byte {
+	class := bits.Len(uint(n-1)/bigBuffer) - 1
+	if class >= len(hugeBuffers) {
+		return make([]byte, n)
+	}
+	if b, ok := hugeBuffers[class].Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, 2*bigBuffer<<class)
 }
 
 // giveBuffer gives back what came from takeBuffer and is not used any more.
 func giveBuffer(b []byte) {
-	if cap(b) == bigBuffer {
+	n := cap(b)
+	class := bits.Len(uint(n)/bigBuffer) - 2
+	switch {
+	case n == bigBuffer:
 		bigBuffers.Put((*[bigBuffer]byte)(b[:bigBuffer]))
+	case n > bigBuffer && class < len(hugeBuffers) && n == 2*bigBuffer<<class:
+		b = b[:n]
+		hugeBuffers[class].Put(&b)
 	}
 }
 
