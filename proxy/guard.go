@@ -148,9 +148,13 @@ func (g *guard) answerBy(limit int64) {
 }
 
 // answering ends the limit on the start of the answer, for good. The error is what has interrupted the request before.
+// What is said when the request does not run, or not any more, is ours, and the limit is another one.
 func (g *guard) answering() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.phase != phaseRun {
+		return nil
+	}
 	if g.cause != nil {
 		return g.cause
 	}

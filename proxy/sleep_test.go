@@ -166,3 +166,20 @@ func takeDescriptors(t *testing.T) (release func()) {
 		all = append(all, f)
 	}
 }
+
+// L2: a connection is idle after an error that we answered, too.
+func TestAConnectionIsIdleAfterAnError(t *testing.T) {
+	failing := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		if err := x.HoldBody(0); err != nil {
+			return err
+		}
+		return proxy.ErrAnswerTimeout
+	})
+	p := newPod(t, failing, func(s *setup) { s.IdleTimeout = 100 * time.Millisecond })
+	c := p.dial()
+	c.send(upload(chunkedFraming), "3\r\nabc\r\n")
+	p.waitQueue(1, 0)
+	c.send("0\r\n\r\n")
+	require.False(t, c.requireCode(504, "timeout").closes)
+	c.requireEnd()
+}
