@@ -163,7 +163,7 @@ func (p *pod) begin() {
 		}
 		if t.Failed() {
 			text := p.log.String()
-			t.Logf("log:\n%s", text[:min(len(text), 8000)])
+			t.Logf("end of the log:\n%s", text[max(0, len(text)-8000):])
 		}
 	})
 }

@@ -329,3 +329,28 @@ func TestConnectionsThatEndAreNotPooled(t *testing.T) {
 		}
 	}
 }
+
+// waitress ends the connection after its answer to HEAD without saying so. What is sent on it meanwhile is lost, or might
+// have been read.
+func TestAConnectionIsNotUsedAgainAfterHEAD(t *testing.T) {
+	f := newFunction(t, "tcp", func(c *fconn) {
+		for {
+			r := c.request()
+			if strings.HasPrefix(r.line, "HEAD") {
+				c.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+				c.readHead() // nothing comes, since the next one would find no answer
+				return
+			}
+			c.answer(r.line)
+		}
+	})
+	p := newPod(t, f.backend())
+	c := p.dial()
+	for range 3 {
+		c.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+		require.Equal(t, "POST / HTTP/1.1", c.receive("POST").body)
+		c.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n")
+		require.Equal(t, 200, c.receive("HEAD").code)
+	}
+	require.EqualValues(t, 3, f.opened.Load())
+}

@@ -180,7 +180,8 @@ func TestU1U2OtherUpgradesAreOrdinaryRequests(t *testing.T) {
 					require.Empty(t, h[name], name)
 				}
 			}
-			require.EqualValues(t, 1, f.opened.Load())
+			opened := map[string]int64{"HEAD": 2} // after it no connection is used again
+			require.Equal(t, max(opened[method], 1), f.opened.Load())
 			require.Zero(t, p.count(nameTunnels))
 		})
 	}

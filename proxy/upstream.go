@@ -236,7 +236,8 @@ func (x *Exchange) relay(u *upstream, n int) (reusable bool, err error) {
 	return x.relayBody(u, rest)
 }
 
-// relayBody passes on what follows the head; rest is what has been read of it.
+// relayBody passes on what follows the head; rest is what has been read of it. A connection is not used again after HEAD:
+// there are servers, waitress among them, that end it then and do not say so.
 func (x *Exchange) relayBody(u *upstream, rest []byte) (reusable bool, err error) {
 	r := &x.resp
 	a := &x.answer
@@ -246,7 +247,7 @@ func (x *Exchange) relayBody(u *upstream, rest []byte) (reusable bool, err error
 			return false, err
 		}
 		x.countSurplus(rest)
-		return r.KeepAlive && len(rest) == 0 && r.Length >= 0, nil
+		return r.KeepAlive && len(rest) == 0 && r.Length >= 0 && !x.isHead(), nil
 	}
 	switch {
 	case r.Length > 0:
