@@ -111,10 +111,10 @@ func TestKnative6TheThreeClocks(t *testing.T) {
 				otherwise(t, "D1: text is put into the answer")
 				require.Equal(t, "begun", string(b), "D1: nothing is put into an answer that has begun")
 				require.Error(t, err, "D1: and it does not look whole")
-				if tt.name == "response start" {
-					require.ErrorIs(t, err, context.DeadlineExceeded, "that clock is done")
+				if tt.name == "response start" { // the error may also be the reset with which the pod follows the client's
+					require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded, "that clock is done")
 				} else {
-					require.NotErrorIs(t, err, context.DeadlineExceeded)
+					require.NoError(t, ctx.Err())
 				}
 			})
 		}

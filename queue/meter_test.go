@@ -13,6 +13,7 @@ import (
 
 // steady sends one request every gap, each of which takes service, for d.
 func steady(q *queue.Queue, gap, service, d time.Duration) {
+	time.Sleep(7 * time.Millisecond) // no sample is taken in the moment in which requests begin and end: it could see any of them
 	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(gap) {
 		go func() {
 			var w queue.Waiter
