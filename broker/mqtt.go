@@ -155,20 +155,11 @@ func (s *mqttSession) begin() error {
 
 // receive takes messages until the connection is lost, or ctx has ended and all of them are acknowledged.
 func (s *mqttSession) receive(ctx context.Context, in *Inbox) error {
-	ended, kept := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(kept)
-		s.keepAlive(ctx, in, ended)
-	}()
-	err := s.read(ctx, in)
-	s.mqtt.window.close()
-	_ = s.Close() // err says why
-	close(ended)
-	<-kept
-	return err
+	return s.converse(func() error { return s.read(ctx, in) }, func(ended <-chan struct{}) { s.keepAlive(ctx, in, ended) })
 }
 
 func (s *mqttSession) read(ctx context.Context, in *Inbox) error {
+	defer s.mqtt.window.close()
 	for {
 		if err := s.SetReadDeadline(time.Now().Add(silentTime)); err != nil {
 			return err

@@ -203,17 +203,7 @@ var errUnsubscribed = errors.New("broker: unsubscribed")
 
 // receive takes messages until the connection is lost, or ctx has ended and all that was on its way is here.
 func (s *natsSession) receive(ctx context.Context, in *Inbox) error {
-	ended := make(chan struct{})
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		s.keepAlive(ctx, ended)
-	}()
-	err := s.read(in)
-	_ = s.Close() // err says why
-	close(ended)
-	<-kept
-	return err
+	return s.converse(func() error { return s.read(in) }, func(ended <-chan struct{}) { s.keepAlive(ctx, ended) })
 }
 
 func (s *natsSession) read(in *Inbox) error {

@@ -89,6 +89,20 @@ func (l *line) send(parts ...[]byte) error {
 	return err
 }
 
+// converse reads until the connection ends, and beside that keeps it alive. It closes the connection; the error is read's.
+func (l *line) converse(read func() error, keepAlive func(ended <-chan struct{})) error {
+	ended, kept := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(kept)
+		keepAlive(ended)
+	}()
+	err := read()
+	_ = l.Close() // err says why
+	close(ended)
+	<-kept
+	return err
+}
+
 // hangUp closes without destroying what was sent: with bytes unread, closing is a reset. The reader closes ended when it has
 // seen the end.
 func (l *line) hangUp(ended <-chan struct{}) {

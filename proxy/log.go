@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -87,6 +88,19 @@ func quoted(text []byte) string {
 		}
 	}
 	return string(out)
+}
+
+// AppendText appends a client's text to b as quoted makes it fit for any log, escaped as in a Go string without its
+// quotes: for lines that have a form of their own.
+func AppendText(b, text []byte) []byte {
+	text = text[:min(len(text), mostText)]
+	if !slices.ContainsFunc(text, func(c byte) bool { return c < ' ' || c >= 0x7f || c == '"' || c == '\\' }) {
+		return append(b, text...)
+	}
+	from := len(b)
+	b = strconv.AppendQuoteToASCII(b, string(text))
+	copy(b[from:], b[from+1:len(b)-1])
+	return b[:len(b)-2]
 }
 
 func milliseconds(ns int64) float64 { return float64(ns/1000) / 1000 }

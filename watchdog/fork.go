@@ -168,11 +168,11 @@ func (f *Fork) Do(x Exchange) error {
 	return err
 }
 
-// Lingering is an error after which the process still runs: it is being ended, or
-// may finish for a client that has left.
+// Lingering is an error after which what was asked to handle a request still works on it: it is being ended, or may
+// finish for a client that has left.
 type Lingering struct {
 	err  error
-	gone chan struct{}
+	gone <-chan struct{}
 }
 
 // Error is the text of what happened.
@@ -181,8 +181,14 @@ func (l *Lingering) Error() string { return l.err.Error() }
 // Unwrap returns what happened.
 func (l *Lingering) Unwrap() error { return l.err }
 
-// Linger returns when the process and its group are gone.
+// Linger returns when nothing works on the request any more. Any goroutine may call it.
 func (l *Lingering) Linger() { <-l.gone }
+
+// NewLingering returns err as one whose work goes on until the caller closes gone.
+func NewLingering(err error) (l *Lingering, gone chan<- struct{}) {
+	c := make(chan struct{})
+	return &Lingering{err: err, gone: c}, c
+}
 
 func (f *Fork) take() (*forked, error) {
 	f.mu.Lock()

@@ -150,14 +150,14 @@ func (r *forked) serve(x Exchange) error {
 		r.f.put(r)
 		return err
 	}
-	l := &Lingering{err: err, gone: make(chan struct{})}
+	l, gone := NewLingering(err)
 	if whole && r.mayFinish(err) {
 		r.rest = append([]byte(nil), r.rest...) // the rest is the Exchange's
 	} else {
 		r.withhold()
 		r.terminate()
 	}
-	go r.linger(l.gone)
+	go r.linger(gone)
 	return l
 }
 
@@ -182,7 +182,7 @@ func (r *forked) mayFinish(err error) bool {
 }
 
 // linger looks after the process until it is gone. While the group has time to end, its output is still read.
-func (r *forked) linger(gone chan struct{}) {
+func (r *forked) linger(gone chan<- struct{}) {
 	for !r.done() {
 		if err := r.turn(); err != nil {
 			r.terminate()

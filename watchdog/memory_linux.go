@@ -48,21 +48,23 @@ func (m MemoryRoom) Left() (int64, bool) {
 
 // cached returns what the kernel takes back before it kills.
 func (m MemoryRoom) cached() int64 {
-	b, err := os.ReadFile(m.stat)
+	n, _ := counted(m.stat, m.cache) // 0 without it
+	return n
+}
+
+// counted reads one number of a file whose lines are names and numbers.
+func counted(file, name string) (int64, bool) {
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	for line := range bytes.Lines(b) {
-		name, value, _ := bytes.Cut(bytes.TrimSpace(line), []byte{' '})
-		if string(name) == m.cache {
-			n, err := strconv.ParseInt(string(value), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return n
+		if v, found := bytes.CutPrefix(line, []byte(name+" ")); found {
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
+			return n, err == nil
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // number reads a file that holds one; "max" is none.

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -91,16 +90,4 @@ func (c *OOMCounter) Next() bool {
 }
 
 // oomKills reads the count, which both versions of control groups write alike.
-func oomKills(file string) (int64, bool) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return 0, false
-	}
-	for line := range bytes.Lines(b) {
-		if v, found := bytes.CutPrefix(line, []byte("oom_kill ")); found {
-			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
-}
+func oomKills(file string) (int64, bool) { return counted(file, "oom_kill") }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers/protocol"
 )
 
@@ -283,21 +284,6 @@ func (s *shared) exit(sl *slot) {
 	}
 }
 
-// Lingering is an error after which a worker still runs the request: it was told to stop, and its other requests go on.
-type Lingering struct {
-	err  error
-	gone chan struct{}
-}
-
-// Error returns what is wrong.
-func (l *Lingering) Error() string { return l.err.Error() }
-
-// Unwrap returns what is wrong.
-func (l *Lingering) Unwrap() error { return l.err }
-
-// Linger returns when nothing works on the request any more. Any goroutine may call it.
-func (l *Lingering) Linger() { <-l.gone }
-
 // lendShared runs a request on a worker beside others.
 func (p *Pool) lendShared(w *worker, x Exchange) (again bool, err error) {
 	sl := p.slot(w)
@@ -316,10 +302,10 @@ func (p *Pool) lendShared(w *worker, x Exchange) (again bool, err error) {
 			p.finish(sl)
 			return
 		}
-		l := &Lingering{err: err, gone: make(chan struct{})}
+		l, gone := watchdog.NewLingering(err) // the worker was told to stop, and its other requests go on
 		err = l
 		go func() { // its worker's end ends it
-			defer close(l.gone)
+			defer close(gone)
 			sl.linger()
 			p.finish(sl)
 		}()

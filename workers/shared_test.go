@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fnpod/fnpod/watchdog"
 	"github.com/fnpod/fnpod/workers"
 )
 
@@ -162,7 +163,7 @@ func TestW9ATimeoutStopsOneRequest(t *testing.T) {
 	late.deadline = 50 * time.Millisecond
 	err := p.Do(late)
 	require.ErrorIs(t, err, workers.ErrTimeout)
-	var lingering *workers.Lingering
+	var lingering *watchdog.Lingering
 	require.ErrorAs(t, err, &lingering)
 	lingering.Linger()
 	for range 3 {
@@ -414,7 +415,7 @@ func TestAsyncHandlersRunSeveralRequests(t *testing.T) {
 			err := p.Do(late)
 			require.ErrorIs(t, err, workers.ErrTimeout)
 			if c.name == "python" { // nothing stops a handler of Node, and this one in Go does not look
-				var lingering *workers.Lingering
+				var lingering *watchdog.Lingering
 				require.ErrorAs(t, err, &lingering)
 				lingering.Linger()
 			}

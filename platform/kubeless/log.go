@@ -31,9 +31,9 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome, n
 		b = append(b, "] "...)
 	}
 	b = append(b, '"')
-	b = appendClean(b, r.Method)
+	b = proxy.AppendText(b, r.Method)
 	b = append(b, ' ')
-	b = appendClean(b, r.Target)
+	b = proxy.AppendText(b, r.Target)
 	if x.HTTP2() {
 		b = append(b, " HTTP/2.0\" "...)
 	} else {
@@ -45,7 +45,7 @@ func (s *Settings) LogRequest(w io.Writer, x *proxy.Exchange, o proxy.Outcome, n
 	b = append(b, ' ')
 	if s.Language == Server {
 		agent, _ := x.Field("User-Agent")
-		b = appendClean(b, agent)
+		b = proxy.AppendText(b, agent)
 	} else {
 		b = strconv.AppendInt(b, o.Bytes, 10)
 		b = appendField(b, x, "Referer")
@@ -67,13 +67,5 @@ func appendField(b []byte, x *proxy.Exchange, name string) []byte {
 		value = []byte{'-'}
 	}
 	b = append(b, ` "`...)
-	return append(appendClean(b, value), '"')
-}
-
-// appendClean cuts text of a client and shows nothing but printable characters (rule M3).
-func appendClean(b, text []byte) []byte {
-	from := len(b)
-	b = strconv.AppendQuoteToASCII(b, string(text[:min(len(text), 512)]))
-	copy(b[from:], b[from+1:len(b)-1])
-	return b[:len(b)-2]
+	return append(proxy.AppendText(b, value), '"')
 }

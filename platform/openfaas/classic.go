@@ -216,7 +216,7 @@ func printFields(w io.Writer, direction string, h http.Header) {
 	var b []byte
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		b = fmt.Appendf(b, "[%s] %s=", direction, name)
-		b = append(appendClean(b, []byte(fmt.Sprint(h[name]))), '\n')
+		b = append(proxy.AppendText(b, []byte(fmt.Sprint(h[name]))), '\n')
 	}
 	_, _ = w.Write(b) // there is nowhere to report it
 }

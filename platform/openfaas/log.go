@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,8 +104,8 @@ func (s *Settings) logLine(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 	}
 	b := make([]byte, 0, 160+len(r.Target)) // mostly enough
 	b = time.Now().AppendFormat(b, StampLayout)
-	b = append(appendClean(b, r.Method), ' ')
-	b = append(appendClean(b, r.Target), " - "...)
+	b = append(proxy.AppendText(b, r.Method), ' ')
+	b = append(proxy.AppendText(b, r.Target), " - "...)
 	b = append(strconv.AppendInt(b, int64(code), 10), ' ')
 	b = append(append(b, s.statusText(code)...), "- ContentLength: "...)
 	b = append(strconv.AppendInt(b, o.Bytes, 10), "B ("...)
@@ -116,7 +115,7 @@ func (s *Settings) logLine(w io.Writer, x *proxy.Exchange, o proxy.Outcome) {
 		if !ok {
 			id = []byte("none")
 		}
-		b = append(appendClean(append(b, " ["...), id), ']')
+		b = append(proxy.AppendText(append(b, " ["...), id), ']')
 	}
 	_, _ = w.Write(append(b, '\n')) // there is nowhere to report it
 }
@@ -127,14 +126,4 @@ func (s *Settings) statusText(code int) string {
 		return ""
 	}
 	return http.StatusText(code) + " "
-}
-
-// appendClean cuts text of a client and shows nothing but printable characters (rule M3).
-func appendClean(b, text []byte) []byte {
-	text = text[:min(len(text), 512)]
-	if !slices.ContainsFunc(text, func(c byte) bool { return c < ' ' || c >= 0x7f || c == '"' || c == '\\' }) {
-		return append(b, text...)
-	}
-	q := strconv.QuoteToASCII(string(text))
-	return append(b, q[1:len(q)-1]...)
 }
