@@ -169,6 +169,12 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// requires waits for text from a worker that lives: it comes beside its answers.
+func (o *output) requires(t testing.TB, text string, what ...any) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Contains(o.String(), text) }, patience, time.Millisecond, what...)
+}
+
 // launch starts a worker for a handler source and leaves HELLO to be read.
 func launch(t testing.TB, l language, handler string, o options) *worker {
 	t.Helper()

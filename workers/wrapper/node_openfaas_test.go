@@ -39,7 +39,7 @@ module.exports = async (event, context, callback) => {
 		require.Equal(t, c.body, string(a.body))
 		require.Equal(t, htmlType, a.pair("content-type"))
 	}
-	require.Contains(t, w.stderr.String(), "the handler has answered already")
+	w.stderr.requires(t, "the handler has answered already")
 }
 
 // OpenFaaS contract §19, §23.5: an answer for each call, also of handlers that are not async, and the worker goes on.
@@ -115,8 +115,8 @@ module.exports = (text, callback) => {
 	}
 	require.Equal(t, "x/y", w.ask(request(99, "POST", "/", "", []byte("a"), "content-type", "x/y")).pair("content-type"), "classic §17")
 	require.Empty(t, w.stdout.String())
-	require.Contains(t, w.stderr.String(), "the reason")
-	require.Contains(t, w.stderr.String(), "log\n")
+	w.stderr.requires(t, "the reason")
+	w.stderr.requires(t, "log\n")
 }
 
 // OpenFaaS contract §19: where versions of qs disagree, nested names are read as by the newest; e2e compares the rest with it.

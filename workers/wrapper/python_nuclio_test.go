@@ -116,7 +116,7 @@ def handler(context, event):
 		require.NoError(t, json.Unmarshal(a.body, &got))
 		require.Equal(t, c.want, got["kind"])
 	}
-	require.Contains(t, w.stderr.String(), "Failed deserializing json body, error message: ")
+	w.stderr.requires(t, "Failed deserializing json body, error message: ")
 }
 
 // Nuclio contract §8.7: each call of the logger is one record with fields.

@@ -155,7 +155,7 @@ func TestOpenFaaS19PythonHTTPMethods(t *testing.T) {
 			require.Equal(t, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT", a.pair("allow"))
 		}
 	}
-	require.Contains(t, w.stdout.String(), "printed\n")
+	w.stdout.requires(t, "printed\n")
 }
 
 // OpenFaaS contract §19: python3-flask has the body only, as text unless RAW_BODY says otherwise.
@@ -211,7 +211,7 @@ def handle(req):
 
 	require.Equal(t, "x/y", ask("a", "content-type", "x/y").pair("content-type"), "classic §17: that of the request")
 	require.Equal(t, textType, ask("a").pair("content-type"))
-	require.Contains(t, w.stderr.String(), "log\n")
-	require.Contains(t, w.stderr.String(), "lost\n", "of a call that failed")
+	w.stderr.requires(t, "log\n")
+	w.stderr.requires(t, "lost\n", "of a call that failed")
 	require.Empty(t, w.stdout.String())
 }
