@@ -55,9 +55,9 @@ type nuclioEvents struct {
 	function *nuclioFunction
 	limit    time.Duration // of the drain
 	triggers []*nuclioMessages
-	all      sync.WaitGroup // what works on messages
-	over     chan struct{}  // closed when no more tries are made
-	once     sync.Once      // around that
+	all      sync.WaitGroup  // what works on messages
+	over     context.Context // ends when no more tries are made: a worker that dies then was ended by us
+	giveUp   context.CancelFunc
 }
 
 // nuclioMessages are those of one trigger.
@@ -70,7 +70,8 @@ type nuclioMessages struct {
 }
 
 func newNuclioEvents(f *nuclioFunction, limit time.Duration, log *slog.Logger) *nuclioEvents {
-	e := &nuclioEvents{function: f, limit: limit, over: make(chan struct{})}
+	e := &nuclioEvents{function: f, limit: limit}
+	e.over, e.giveUp = context.WithCancel(context.Background())
 	for i := range f.settings.Triggers {
 		m := &nuclioMessages{source: &f.settings.Triggers[i]}
 		m.log = log.With("trigger", m.source.Name)
@@ -158,7 +159,7 @@ func (e *nuclioEvents) watch(ctx context.Context, m *nuclioMessages, failed <-ch
 		return nil
 	case <-t.C:
 		n := m.inbox.Abandon()
-		e.once.Do(func() { close(e.over) })
+		e.giveUp()
 		m.log.Warn("messages are left: the drain took too long", "waiting", n, "limit", e.limit.String())
 		return nil
 	}
@@ -167,7 +168,7 @@ func (e *nuclioEvents) watch(ctx context.Context, m *nuclioMessages, failed <-ch
 // end returns when nothing works on messages any more. The function has ended, or is about to.
 func (e *nuclioEvents) end(ctx context.Context) error {
 	<-ctx.Done()
-	e.once.Do(func() { close(e.over) })
+	e.giveUp()
 	e.all.Wait()
 	return nil
 }

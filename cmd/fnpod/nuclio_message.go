@@ -39,7 +39,7 @@ func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
 		switch {
 		case err == nil || !message.Kept:
 			return true
-		case e.isOver() || errors.Is(err, workers.ErrClosed) || errors.Is(err, watchdog.ErrForkClosed) || errors.Is(err, queue.ErrClosed):
+		case e.over.Err() != nil || errors.Is(err, workers.ErrClosed) || errors.Is(err, watchdog.ErrForkClosed) || errors.Is(err, queue.ErrClosed):
 			return false
 		case errors.Is(err, queue.ErrTimeout) || errors.Is(err, queue.ErrFull) || errors.Is(err, workers.ErrNotReady):
 		case errors.Is(err, workers.ErrDied) || errors.Is(err, workers.ErrMemory) || errors.Is(err, workers.ErrProtocol):
@@ -53,22 +53,12 @@ func (e *nuclioEvents) handle(m *nuclioMessages, message *broker.Message) bool {
 		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
-		case <-e.over:
+		case <-e.over.Done():
 			t.Stop()
 			return false
 		}
 		e.function.statistics[m.source.Name].Asked()
 		asked = time.Now()
-	}
-}
-
-// isOver tells that no more tries are made: a worker that died now was ended by us.
-func (e *nuclioEvents) isOver() bool {
-	select {
-	case <-e.over:
-		return true
-	default:
-		return false
 	}
 }
 
