@@ -146,7 +146,12 @@ func (x *Exchange) acquire() error {
 		s.queue.Release(x.class)
 		return err
 	}
-	x.granted = s.now()
+	now := s.now()
+	if now >= answerBy { // nobody has looked yet; the function would work for nobody
+		s.queue.Release(x.class)
+		return ErrAnswerTimeout
+	}
+	x.granted = now
 	x.extendAnswerTime(x.granted)
 	return nil
 }
