@@ -1,11 +1,11 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +36,21 @@ func newGatedFunction(t *testing.T) *gatedFunction {
 		}
 	})
 	return f
+}
+
+// arrived waits until the function had n requests, and returns the path of the last of them.
+func (f *gatedFunction) arrived(t *testing.T, n int) (last string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if len(f.order) < n {
+			return false
+		}
+		last = f.order[n-1]
+		return true
+	}, 10*time.Second, time.Millisecond, "the function has no request %d", n)
+	return last
 }
 
 // served sends requests, each when the one before has its place, lets all of them in and returns the order in which the
@@ -76,38 +91,35 @@ func TestKnativeOwnClassesAndFairness(t *testing.T) {
 	})
 }
 
-// Under overload who came last is served, so that somebody is served in time.
+// When the line stands for a while, who came last is served next, so that somebody is served in time.
 func TestKnativeOwnAdaptiveDiscipline(t *testing.T) {
 	t.Parallel()
 	otherwise(t, "its line is in order")
-	p := queueProxy(t, userContainer(t, func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Millisecond) }),
-		"CONTAINER_CONCURRENCY=1", "FNPOD_QUEUE_DISCIPLINE=adaptive")
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	var served atomic.Int64
-	for range 8 {
-		clients.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					p.ask("GET", "/", "")
-					served.Add(1)
-				}
-			}
-		})
+	f := newGatedFunction(t)
+	p := queueProxy(t, f.address, "CONTAINER_CONCURRENCY=1", "FNPOD_QUEUE_DISCIPLINE=adaptive")
+	var clients []<-chan answer
+	come := func() { clients = append(clients, p.later(fmt.Sprint("/", len(clients)))) }
+	come()
+	p.waitRequests(1, 0)
+	for range 10 {
+		come()
 	}
-	overtaken := func() bool { // in order there would be ten before it
-		old, before := p.later("/"), served.Load()
-		require.Eventually(t, func() bool { return len(old) > 0 || served.Load() >= before+30 }, 20*time.Second, time.Millisecond)
-		return len(old) == 0
-	}
-	for end := time.Now().Add(20 * time.Second); !overtaken(); {
+	p.waitRequests(1, 10)
+	for end, served := time.Now().Add(20*time.Second), 1; ; served++ {
 		require.True(t, time.Now().Before(end), "the line stays in order")
+		f.let <- struct{}{}
+		p.waitRequests(1, 9)
+		if last := f.arrived(t, served+1); last != fmt.Sprint("/", served) {
+			require.Equal(t, fmt.Sprint("/", len(clients)-1), last)
+			break
+		}
+		come()
+		p.waitRequests(1, 10)
 	}
-	close(stop)
-	clients.Wait()
+	close(f.let)
+	for _, got := range clients {
+		require.Equal(t, 200, (<-got).code)
+	}
 }
 
 func TestKnativeOwnAnswersTellOfThemselves(t *testing.T) {

@@ -152,6 +152,7 @@ func TestServerTimingTellsWhereTheTimeWent(t *testing.T) {
 	}), func(s *setup) { s.Timing, s.Queue.Limit, s.Queue.Depth = true, 1, 0 })
 	c := p.dial()
 	require.Regexp(t, `^queue;dur=0\.\d{3}, run;dur=\d+\.\d{3}$`, c.get("/").header.Get("Server-Timing"))
+	p.waitQueue(0, 0)
 	require.True(t, p.queue.TryAcquire(0))
 	r := c.get("/")
 	require.Equal(t, 503, r.code)
