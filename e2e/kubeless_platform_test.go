@@ -58,6 +58,8 @@ def waits(folder):  # until ten calls are there
     while len(os.listdir(folder)) < 10 and time.monotonic() < until:
         time.sleep(.01)
     return str(len(os.listdir(folder)))
+def fail(thing):
+    raise ValueError(thing)  # which cannot be pickled
 def f(event, context):
     global count
     count += 1
@@ -67,6 +69,7 @@ def f(event, context):
         '': lambda: '',
         'count': lambda: '%d %s' % (count, loaded == os.getpid()),
         'raise': lambda: 1 / 0,
+        'raise-lock': lambda: fail(__import__('threading').Lock()),
         'exit': lambda: os._exit(int(rest)),
         'kill': lambda: os.kill(os.getpid(), int(rest)),
         'sleep': lambda: time.sleep(float(rest)) or 'slept',
@@ -75,6 +78,8 @@ def f(event, context):
         'big': lambda: 'x' * (1 << 20),
         'lock': lambda: __import__('threading').Lock(),
         'waits': lambda: waits(rest),
+        'read': lambda: open(rest).read(),
+        'import': lambda: __import__(rest).value,
         'print': lambda: print('printed by the call') or print('and on the other one', file=sys.stderr) or 'printed',
         'orphan': lambda: os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '1000') and 'orphan',
     }[word]()
@@ -82,22 +87,48 @@ def f(event, context):
 
 func TestKubelessPython(t *testing.T) {
 	t.Parallel()
-	p := startKubeless(t, "hello.py", kubelessPython, "FUNC_TIMEOUT=1.5", "FUNC_RUNTIME=python3.8")
+	packages := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(packages, "dependency.py"), []byte("value = 'of the site'"), 0o600))
+	p := startKubeless(t, "hello.py", kubelessPython, "FUNC_TIMEOUT=1.5", "FUNC_RUNTIME=python3.8", "PYTHONPATH="+packages)
 	say := func(t *testing.T, body string) (int, string) {
 		t.Helper()
 		r, text := ofAsk(t, p, "POST", "/", body)
 		return r.StatusCode, text
 	}
-	t.Run("PY11 PY15 event and context", func(t *testing.T) {
+	t.Run("P2 P5 PY11 PY15 event and context", func(t *testing.T) {
 		r, text := ofAsk(t, p, "POST", "/any/path?q=1", `{"a": 1}`, "Content-Type: application/json; charset=utf-8", "event-id: i", "Event-Type: t")
 		require.Equal(t, "application/json", r.Header.Get("Content-Type"), "PY21")
 		require.JSONEq(t, `{"event": {"data": {"a": 1}, "event-id": "i", "event-type": "t", "event-time": null, "event-namespace": null}, "bytes": false,
 			"context": {"function-name": "f", "timeout": 1.5, "runtime": "python3.8", "memory-limit": "128Mi"}}`, text)
-		r, text = ofAsk(t, p, "GET", "/", "")
+	})
+	t.Run("P4 packages", func(t *testing.T) {
+		code, text := say(t, "import dependency")
+		require.Equal(t, "200of the site", fmt.Sprint(code, text))
+	})
+	t.Run("P10 secrets", func(t *testing.T) { // kubelet replaces the link when a secret changes
+		secret := t.TempDir()
+		for _, value := range []string{"first", "second"} {
+			require.NoError(t, os.Mkdir(filepath.Join(secret, value), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(secret, value, "key"), []byte(value), 0o400))
+			require.NoError(t, os.Symlink(value, filepath.Join(secret, "next")))
+			require.NoError(t, os.Rename(filepath.Join(secret, "next"), filepath.Join(secret, "..data")))
+			code, text := say(t, "read "+filepath.Join(secret, "..data", "key"))
+			require.Equal(t, "200"+value, fmt.Sprint(code, text))
+		}
+	})
+	t.Run("C1 without data", func(t *testing.T) {
+		r, text := ofAsk(t, p, "GET", "/", "", "event-namespace: cli.kubeless.io")
 		require.Equal(t, 200, r.StatusCode)
-		require.Empty(t, text, "C1: a call without data")
-		r, _ = ofAsk(t, p, "POST", "/", "{", "Content-Type: application/json")
-		require.Equal(t, 500, r.StatusCode, "PY12")
+		require.Empty(t, text)
+	})
+	t.Run("C3 capitals", func(t *testing.T) {
+		_, text := ofAsk(t, p, "POST", "/", `{}`, "Content-Type: application/json", "EVENT-ID: i", "Event-Namespace: cronjobtrigger.kubeless.io")
+		require.Contains(t, text, `"event-id": "i"`)
+		require.Contains(t, text, `"event-namespace": "cronjobtrigger.kubeless.io"`)
+	})
+	t.Run("PY12 no JSON", func(t *testing.T) {
+		r, _ := ofAsk(t, p, "POST", "/", "{", "Content-Type: application/json")
+		require.Equal(t, 500, r.StatusCode)
 	})
 	t.Run("PY16 isolation", func(t *testing.T) {
 		for range 5 {
@@ -110,12 +141,15 @@ func TestKubelessPython(t *testing.T) {
 		_, text := say(t, "big")
 		require.Len(t, text, 1<<20)
 	})
-	t.Run("PY17 PY18 PY25 no answer", func(t *testing.T) {
-		for _, body := range []string{"raise", "lock", "exit 0", "exit 3", "kill 9", "kill 11", "kill 15"} {
+	for _, body := range []string{"PY25 raise", "PY18 raise-lock", "PY17 lock", "PY17 exit 0", "PY17 exit 3", "PY17 kill 9", "PY17 kill 11", "PY17 kill 15"} {
+		t.Run(body, func(t *testing.T) {
+			_, body, _ := strings.Cut(body, " ")
 			code, text := say(t, body)
-			require.Equal(t, 500, code, body)
-			require.Contains(t, text, "<h1>Error: 500 Internal Server Error</h1>", body)
-		}
+			require.Equal(t, 500, code)
+			require.Contains(t, text, "<h1>Error: 500 Internal Server Error</h1>")
+		})
+	}
+	t.Run("PY25 log", func(t *testing.T) {
 		require.Contains(t, p.log.String(), "Function returned an exception: division by zero\n")
 		require.Contains(t, p.log.String(), "ZeroDivisionError: division by zero\n")
 	})
@@ -175,7 +209,7 @@ func TestKubelessPython(t *testing.T) {
 		}
 		require.Equal(t, 1, calls["GET"])
 		require.Greater(t, calls["POST"], 20)
-		require.Equal(t, 9, int(families["function_failures_total"].GetMetric()[1].GetCounter().GetValue()), "six without an answer, three late; PY23 is none")
+		require.Equal(t, 10, int(families["function_failures_total"].GetMetric()[1].GetCounter().GetValue()), "seven without an answer, three late; PY23 is none")
 		require.Greater(t, families["function_duration_seconds"].GetMetric()[1].GetHistogram().GetSampleSum(), 4.)
 	})
 	t.Run("W1 nobody stays behind", func(t *testing.T) {
@@ -333,6 +367,8 @@ module.exports = {
       case 'later': return later(Number(rest), 'later');
       case 'meet': return new Promise((resolve) => { const look = () => (count >= Number(rest) ? resolve('met') : setTimeout(look, 5)); look(); });
       case 'write': return void response.status(201).set('x-a', 'b').end('written');
+      case 'text': return 'text';
+      case 'require': return require(rest);
       case 'number': return 7;
       case 'undefined': return undefined;
       default: return { data, method: request.method, url: request.url, type: event['event-type'], context };
@@ -342,27 +378,34 @@ module.exports = {
 
 func TestKubelessNode(t *testing.T) {
 	t.Parallel()
-	p := startKubeless(t, "hello.js", kubelessNode, "FUNC_TIMEOUT=1.5", "FUNC_RUNTIME=nodejs14", "REQ_MB_LIMIT=0.001")
+	packages := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(packages, "dependency.js"), []byte("module.exports = 'of NODE_PATH';"), 0o600))
+	p := startKubeless(t, "hello.js", kubelessNode, "NODE_PATH="+packages, "FUNC_TIMEOUT=1.5", "FUNC_RUNTIME=nodejs14", "REQ_MB_LIMIT=0.001")
 	say := func(t *testing.T, body string) (int, string) {
 		t.Helper()
 		r, text := ofAsk(t, p, "POST", "/", body)
 		require.Equal(t, []string{"*"}, r.Header.Values("Access-Control-Allow-Origin"), "N8")
 		return r.StatusCode, text
 	}
-	t.Run("N9 N10 N11 event and context", func(t *testing.T) {
+	t.Run("N8 N9 N10 N11 N13 event and context", func(t *testing.T) {
 		r, text := ofAsk(t, p, "PUT", "/any?q=1", `{"a": 1}`, "Content-Type: application/json; charset=utf-8", "event-type: t")
 		require.Equal(t, "application/json; charset=utf-8", r.Header.Get("Content-Type"), "N13")
 		require.JSONEq(t, `{"data": {"a": 1}, "method": "PUT", "url": "/any?q=1", "type": "t",
 			"context": {"function-name": "f", "timeout": 1.5, "runtime": "nodejs14", "memory-limit": "128Mi"}}`, text)
 	})
-	t.Run("N12 to N18 results", func(t *testing.T) {
-		for body, want := range map[string]string{
-			"number": "200 7", "undefined": "200 ", "later 1": "200 later", "write": "201 written",
-			"throw": "500 Internal Server Error", "reject": "500 Internal Server Error", "exit 3": "500 Internal Server Error",
-		} {
+	for name, want := range map[string]string{
+		"N12 text": "200 text", "N14 undefined": "200 ", "N15 number": "200 7", "N16 later 1": "200 later", "N17 write": "201 written",
+		"N18 throw": "500 Internal Server Error", "N18 reject": "500 Internal Server Error", "section 8 exit 3": "500 Internal Server Error",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, body, _ := strings.Cut(strings.TrimPrefix(name, "section "), " ")
 			code, text := say(t, body)
-			require.Equal(t, want, fmt.Sprint(code, " ", text), body)
-		}
+			require.Equal(t, want, fmt.Sprint(code, " ", text))
+		})
+	}
+	t.Run("P4 packages", func(t *testing.T) {
+		_, text := say(t, "require dependency")
+		require.Equal(t, "of NODE_PATH", text)
 	})
 	t.Run("N3 calls run side by side in one process", func(t *testing.T) {
 		_, text := say(t, "count")
@@ -393,9 +436,11 @@ func TestKubelessNode(t *testing.T) {
 			return code == 200
 		}, 20*time.Second, time.Millisecond, "another process has taken over")
 	})
-	t.Run("N2 N7", func(t *testing.T) {
+	t.Run("N2 sizes", func(t *testing.T) {
 		code, _ := say(t, strings.Repeat("x", 1049))
 		require.Equal(t, 413, code)
+	})
+	t.Run("N7 preflight", func(t *testing.T) {
 		r, _ := ofAsk(t, p, "OPTIONS", "/", "", "Access-Control-Request-Headers: x-a")
 		require.Equal(t, "x-a", r.Header.Get("Access-Control-Allow-Headers"))
 	})
@@ -435,6 +480,7 @@ class H(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
         if body == b'slow': time.sleep(60)
+        if body == b'short': time.sleep(.3)
         if body == b'exit': os._exit(3)
         if body == b'hang': H.hangs = True
         if self.path == '/healthz':
@@ -457,31 +503,97 @@ func TestKubelessServer(t *testing.T) {
 	file := handlerFile(t, "server.py", kubelessServer)
 	p := startKubeless(t, "hello.rb", "", "FNPOD_PLATFORM=kubeless", "FUNC_RUNTIME=ruby2.6", "FUNC_TIMEOUT=1", "FUNC_PROCESS=exec python3 "+file,
 		"FNPOD_UPSTREAM=http://"+freePort(t))
-	r, text := ofAsk(t, p, "PUT", "/path?q=1", "body", "event-id: i")
-	require.Equal(t, 203, r.StatusCode, "G1, mended")
-	require.Equal(t, "b", r.Header.Get("X-A"), "G1, mended")
-	require.Equal(t, "PUT /path?q=1 i body", text, "G1, mended")
-	r, text = ofAsk(t, p, "POST", "/", "drop")
-	require.Equal(t, 500, r.StatusCode, "G2")
-	require.Equal(t, "Error: early_close", text, "G2")
-	r, text = ofAsk(t, p, "POST", "/", "slow")
-	require.Equal(t, 408, r.StatusCode, "G3")
-	require.Equal(t, "Timeout exceeded", text, "G3")
-	r, text = ofAsk(t, p, "POST", "/healthz", "")
-	require.Equal(t, "200 OK", fmt.Sprint(r.StatusCode, " ", text), "G4; and the process is still there")
-	_, text = p.get("/metrics")
-	require.Contains(t, text, `function_failures_total{method="POST"} 2`, "G5")
-	_, _ = ofAsk(t, p, "POST", "/", "hang")
-	code, _ := p.get("/healthz")
-	require.Equal(t, 503, code, "G4: it does not reply")
-	require.Regexp(t, `\n\d{4}/\d\d/\d\d \d\d:\d\d:\d\d 127\.0\.0\.1:\d+ "PUT /path\?q=1 HTTP/1\.1" 203 Go-http-client/1\.1\n`, p.log.String(), "G8")
-	r, _ = ofAsk(t, p, "POST", "/", "exit")
-	require.Equal(t, 500, r.StatusCode)
-	require.Equal(t, 3, p.exit(), "G7")
+	t.Run("G1 what the proxy lost", func(t *testing.T) {
+		r, text := ofAsk(t, p, "PUT", "/path?q=1", "body", "event-id: i")
+		require.Equal(t, 203, r.StatusCode)
+		require.Equal(t, "b", r.Header.Get("X-A"))
+		require.Equal(t, "PUT /path?q=1 i body", text)
+	})
+	t.Run("G2 no answer", func(t *testing.T) {
+		r, text := ofAsk(t, p, "POST", "/", "drop")
+		require.Equal(t, "500 Error: early_close", fmt.Sprint(r.StatusCode, " ", text))
+	})
+	t.Run("G3 late", func(t *testing.T) {
+		r, text := ofAsk(t, p, "POST", "/", "slow")
+		require.Equal(t, "408 Timeout exceeded", fmt.Sprint(r.StatusCode, " ", text))
+	})
+	t.Run("G4 health", func(t *testing.T) {
+		r, text := ofAsk(t, p, "POST", "/healthz", "")
+		require.Equal(t, "200 OK", fmt.Sprint(r.StatusCode, " ", text), "the process is still there")
+	})
+	t.Run("G5 series", func(t *testing.T) {
+		_, text := p.get("/metrics")
+		require.Contains(t, text, `function_failures_total{method="POST"} 2`)
+	})
+	t.Run("G4 no reply", func(t *testing.T) {
+		_, _ = ofAsk(t, p, "POST", "/", "hang")
+		code, _ := p.get("/healthz")
+		require.Equal(t, 503, code)
+	})
+	t.Run("G8 log", func(t *testing.T) {
+		require.Regexp(t, `\n\d{4}/\d\d/\d\d \d\d:\d\d:\d\d 127\.0\.0\.1:\d+ "PUT /path\?q=1 HTTP/1\.1" 203 Go-http-client/1\.1\n`, p.log.String())
+	})
+	t.Run("G7 the end", func(t *testing.T) {
+		r, _ := ofAsk(t, p, "POST", "/", "exit")
+		require.Equal(t, 500, r.StatusCode)
+		require.Equal(t, 3, p.exit())
+	})
 }
 
-// The example is a pod of Kubeless as it stands, for a user who may write nothing (P8).
-func TestKubelessExample(t *testing.T) {
+// Kubeless G6: the drain of a server lets a call end, and gives one up that takes longer than SHUTDOWN_TIMEOUT.
+func TestKubelessG6Drain(t *testing.T) {
+	t.Parallel()
+	file := handlerFile(t, "server.py", kubelessServer)
+	p := startKubeless(t, "hello.rb", "", "FNPOD_PLATFORM=kubeless", "FUNC_RUNTIME=ruby2.6", "SHUTDOWN_TIMEOUT=1", "FUNC_PROCESS=exec python3 "+file,
+		"FNPOD_UPSTREAM=http://"+freePort(t))
+	answers := make(chan string, 2)
+	for _, body := range []string{"short", "slow"} {
+		go func() { answers <- statusOf(p, body) }()
+	}
+	require.Eventually(t, func() bool { return p.number("requests", "in_flight") == 2 }, 10*time.Second, time.Millisecond)
+	p.signal(syscall.SIGTERM)
+	require.Equal(t, "203 Non-Authoritative Information", <-answers)
+	require.Equal(t, "503 Service Unavailable", <-answers)
+	require.Zero(t, p.exit())
+}
+
+// statusOf posts a body and returns the status, or what went wrong.
+func statusOf(p *pod, body string) string {
+	r, err := http.Post("http://"+p.listen, "", strings.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Body.Close()
+	return r.Status
+}
+
+// Kubeless P9: a rolling update starts the new pod first and sends it calls at once, as there is no readiness probe, and ends the old
+// one then: no call is lost.
+func TestKubelessP9RollingUpdate(t *testing.T) {
+	t.Parallel()
+	gate := filepath.Join(t.TempDir(), "gate")
+	require.NoError(t, syscall.Mkfifo(gate, 0o600))
+	before := startKubeless(t, "hello.py", kubelessPython)
+	after := kubelessPod(t, "hello.py", "text = open('"+gate+"').read()\ndef f(event, context): return text")
+	after.begin()
+	require.Eventually(t, func() bool {
+		code, _ := after.get("/healthz")
+		return code == 200
+	}, 20*time.Second, time.Millisecond)
+	answers := make(chan string, 2)
+	for _, p := range []*pod{before, after} {
+		go func() { answers <- statusOf(p, "sleep 0.3") }()
+		require.Eventually(t, func() bool { return p.number("queue", "executing") == 1 }, 10*time.Second, time.Millisecond)
+	}
+	before.signal(syscall.SIGTERM)
+	require.Equal(t, "200 OK", <-answers)
+	require.Zero(t, before.exit())
+	require.NoError(t, os.WriteFile(gate, []byte("new"), 0))
+	require.Equal(t, "200 OK", <-answers)
+}
+
+// Kubeless P8: the example is a pod of Kubeless as it stands, for a user who may write nothing.
+func TestKubelessP8Example(t *testing.T) {
 	t.Parallel()
 	folder, err := filepath.Abs("../examples/kubeless")
 	require.NoError(t, err)

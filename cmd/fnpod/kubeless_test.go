@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -44,6 +45,40 @@ func TestKubelessBadSettingsAreExitTwo(t *testing.T) {
 	require.Equal(t, exitUsage, got.code)
 	require.Contains(t, got.stderr, "fnpod: MOD_NAME is not set: it must be")
 	require.Contains(t, got.stderr, "fnpod: FUNC_HANDLER is not set: it must be")
+}
+
+// Kubeless P4: what the controller sets for a language reaches the function, and nothing of ours does.
+func TestKubelessP4Environment(t *testing.T) {
+	set := []string{"PYTHONPATH=/kubeless/lib/python3.8/site-packages:/kubeless", "NODE_PATH=/kubeless/node_modules", "GEM_HOME=/kubeless/ruby/2.6.0"}
+	inv := newInvocation("fnpod", kubelessEnv(t, append(set, "FNPOD_QUEUE_DEPTH=7", "PATH="+os.Getenv("PATH"))...), nil, nil)
+	c, _, err := inv.kubeless(nil)
+	require.NoError(t, err)
+	config, err := c.workers.config(inv)
+	require.NoError(t, err)
+	require.Subset(t, config.Env, set)
+	require.NotContains(t, config.Env, "FNPOD_QUEUE_DEPTH=7")
+	require.Contains(t, config.Env, "FUNC_HANDLER=handle")
+}
+
+// Kubeless P5: all interfaces, at FUNC_PORT or 8080.
+func TestKubelessP5Port(t *testing.T) {
+	for want, entries := range map[string][]string{":8080": nil, ":9001": {"FUNC_PORT=9001"}} {
+		c, _, err := newInvocation("fnpod", kubelessEnv(t, entries...), nil, nil).kubeless(nil)
+		require.NoError(t, err)
+		require.Equal(t, want, c.front.Listen.address)
+	}
+}
+
+// Kubeless PY4: so many calls run at once as the original has threads, and no other limit refuses those that wait.
+func TestKubelessPY4Threads(t *testing.T) {
+	for want, entries := range map[int][]string{10: nil, 3: {"CHERRYPY_NUMTHREADS=3"}} {
+		c, _, err := newInvocation("fnpod", kubelessEnv(t, entries...), nil, nil).kubeless(nil)
+		require.NoError(t, err)
+		require.Equal(t, want, c.front.Queue.Limit)
+		require.EqualValues(t, want, c.workers.Workers.Max)
+		require.Zero(t, c.front.Queue.MaxWait)
+		require.GreaterOrEqual(t, c.front.Queue.Depth, 1000)
+	}
 }
 
 // The environment decides only where no command does; the variable decides always, but for what only looks.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/require"
 
 	"github.com/fnpod/fnpod/metrics"
@@ -140,45 +142,103 @@ func fails(err error) func(x *proxy.Exchange) error {
 	return func(*proxy.Exchange) error { return err }
 }
 
-// Kubeless PY5, PY7, N5, P6: health is asked by GET at its path, for all else there is the function.
-func TestPY5Health(t *testing.T) {
-	for _, language := range []string{kubeless.Python, kubeless.Node, kubeless.Server} {
-		f := newFront(t, language, says("function"))
-		answer, text := f.ask("GET", "/healthz?a=b", "")
-		require.Equal(t, 200, answer.StatusCode)
-		require.Equal(t, "OK", text)
-		require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"))
-		answer, text = f.ask("HEAD", "/healthz", "")
-		require.Equal(t, 200, answer.StatusCode, "PY8")
-		require.Empty(t, text)
-		_, text = f.ask("POST", "/healthz", "")
-		require.Equal(t, map[bool]string{true: "OK", false: "function"}[language == kubeless.Server], text, "G1, PY7")
-		_, text = f.ask("GET", "/healthz/", "")
-		require.Equal(t, "function", text)
-		f.alive.Store(false)
-		answer, _ = f.ask("GET", "/healthz", "")
-		require.Equal(t, 503, answer.StatusCode)
+// Kubeless PY5, N5, G4: health is asked by GET at its path, for all else there is the function.
+func TestPY5N5G4Health(t *testing.T) {
+	for rule, language := range map[string]string{"PY5": kubeless.Python, "N5": kubeless.Node, "G4": kubeless.Server} {
+		t.Run(rule, func(t *testing.T) {
+			f := newFront(t, language, says("function"))
+			answer, text := f.ask("GET", "/healthz?a=b", "")
+			require.Equal(t, 200, answer.StatusCode)
+			require.Equal(t, "OK", text)
+			require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"))
+			_, text = f.ask("POST", "/healthz", "")
+			require.Equal(t, map[bool]string{true: "OK", false: "function"}[language == kubeless.Server], text, "G1, PY7")
+			_, text = f.ask("GET", "/healthz/", "")
+			require.Equal(t, "function", text)
+		})
 	}
 }
 
-// Kubeless PY6, N6, P7: the series are there before the first call, as text.
-func TestPY6Metrics(t *testing.T) {
+// Kubeless P6: what kubelet's probe is told: all is well, or the pod should be started again.
+func TestP6Liveness(t *testing.T) {
 	f := newFront(t, kubeless.Python, says(""))
-	answer, text := f.ask("GET", "/metrics", "")
-	require.Equal(t, "text/plain; version=0.0.4; charset=utf-8", answer.Header.Get("Content-Type"))
-	for _, name := range []string{"function_calls_total", "function_failures_total", "function_duration_seconds"} {
-		require.Equal(t, 1, strings.Count(text, "# HELP "+name+" "))
+	answer, _ := f.ask("GET", "/healthz", "", "User-Agent: kube-probe/1.19")
+	require.Equal(t, 200, answer.StatusCode)
+	f.alive.Store(false)
+	answer, text := f.ask("GET", "/healthz", "", "User-Agent: kube-probe/1.19")
+	require.Equal(t, 503, answer.StatusCode)
+	require.Equal(t, "failing", text)
+	require.Zero(t, f.calls())
+}
+
+// Kubeless PY6, N6, G5: the series are there before the first call, as text, each of them once.
+func TestPY6N6G5Metrics(t *testing.T) {
+	for rule, language := range map[string]string{"PY6": kubeless.Python, "N6": kubeless.Node, "G5": kubeless.Server} {
+		t.Run(rule, func(t *testing.T) {
+			f := newFront(t, language, says(""))
+			once := func() {
+				t.Helper()
+				answer, text := f.ask("GET", "/metrics", "")
+				require.Equal(t, 200, answer.StatusCode)
+				require.Equal(t, "text/plain; version=0.0.4; charset=utf-8", answer.Header.Get("Content-Type"))
+				for _, name := range []string{"function_calls_total", "function_failures_total", "function_duration_seconds"} {
+					require.Equal(t, 1, strings.Count(text, "# HELP "+name+" "))
+				}
+			}
+			once()
+			f.ask("GET", "/", "")
+			f.series(`function_calls_total{method="GET"} 1`)
+			once()
+		})
 	}
+}
+
+// Kubeless P7: Prometheus scrapes the function's own port at /metrics, as the pod's annotations say, and reads all of it.
+func TestP7Scrape(t *testing.T) {
+	f := newFront(t, kubeless.Python, says(""))
 	f.ask("GET", "/", "")
 	f.series(`function_calls_total{method="GET"} 1`)
-	_, text = f.ask("GET", "/metrics", "")
-	for _, name := range []string{"function_calls_total", "function_failures_total", "function_duration_seconds"} {
-		require.Equal(t, 1, strings.Count(text, "# HELP "+name+" "))
-	}
+	answer, text := f.ask("GET", "/metrics", "", "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+	require.Equal(t, "text/plain; version=0.0.4; charset=utf-8", answer.Header.Get("Content-Type"))
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	require.NoError(t, err)
+	require.Contains(t, families, "function_duration_seconds")
 }
 
-// Kubeless PY7 to PY10: methods and paths of Python's functions.
-func TestPY7Methods(t *testing.T) {
+// Kubeless P11: the adapter makes the rate function_calls, by which a pod is scaled, of a counter with this name. Probes and scrapes
+// are no calls.
+func TestP11RateOfCalls(t *testing.T) {
+	f := newFront(t, kubeless.Python, says(""))
+	f.ask("GET", "/healthz", "")
+	f.ask("GET", "/metrics", "")
+	for range 3 {
+		f.ask("POST", "/", "")
+	}
+	f.series(`function_calls_total{method="POST"} 3`)
+	_, text := f.ask("GET", "/metrics", "")
+	require.Contains(t, text, "# TYPE function_calls_total counter\n")
+	require.NotContains(t, text, `function_calls_total{method="GET"}`)
+}
+
+// Kubeless PY8: HEAD is the route of GET without its body.
+func TestPY8Head(t *testing.T) {
+	f := newFront(t, kubeless.Python, says("function"))
+	for _, target := range []string{"/healthz", "/metrics"} {
+		answer, text := f.ask("HEAD", target, "")
+		require.Equal(t, 200, answer.StatusCode, target)
+		require.Empty(t, text)
+	}
+	require.Zero(t, f.calls())
+	answer, text := f.ask("HEAD", "/", "")
+	require.Equal(t, 200, answer.StatusCode)
+	require.Empty(t, text)
+	require.EqualValues(t, len("function"), answer.ContentLength)
+	require.Equal(t, 1, f.calls())
+}
+
+// Kubeless PY7, PY9, PY10: methods and paths of Python's functions.
+func TestPY7PY9PY10Methods(t *testing.T) {
 	strict := func(s *kubeless.Settings) { s.Strict = true }
 	for _, c := range []struct {
 		rule, method, target string
@@ -188,24 +248,28 @@ func TestPY7Methods(t *testing.T) {
 		{"PY7", "POST", "/metrics", 200, 200},
 		{"PY7", "PATCH", "/", 200, 200},
 		{"PY7", "DELETE", "/", 200, 200},
-		{"PY8", "HEAD", "/", 200, 200},
+		{"PY10", "GET", "/", 200, 200},
 		{"PY9", "PUT", "/", 200, 405},
 		{"PY9", "OPTIONS", "/", 405, 405},
 		{"PY9", "PROPFIND", "/", 405, 405},
 	} {
-		for code, f := range map[*int]*front{
-			&c.code: newFront(t, kubeless.Python, says("")), &c.strictCode: newFront(t, kubeless.Python, says(""), strict),
-		} {
-			answer, text := f.ask(c.method, c.target, "")
-			require.Equal(t, *code, answer.StatusCode, "%s %s", c.rule, c.method)
-			require.Empty(t, answer.Header.Get("Access-Control-Allow-Origin"), "PY10")
-			if *code == 405 {
-				require.Contains(t, text, "<h1>Error: 405 Method Not Allowed</h1>")
-				require.Zero(t, f.calls())
-				_, text = f.ask("GET", "/metrics", "")
-				require.NotContains(t, text, `method="`+c.method)
+		t.Run(c.rule+" "+c.method, func(t *testing.T) {
+			for code, f := range map[*int]*front{
+				&c.code: newFront(t, kubeless.Python, says("")), &c.strictCode: newFront(t, kubeless.Python, says(""), strict),
+			} {
+				answer, text := f.ask(c.method, c.target, "", "Origin: https://a.example")
+				require.Equal(t, *code, answer.StatusCode)
+				for name := range answer.Header {
+					require.NotContains(t, name, "Access-Control-", "PY10")
+				}
+				if *code == 405 {
+					require.Contains(t, text, "<h1>Error: 405 Method Not Allowed</h1>")
+					require.Zero(t, f.calls())
+					_, text = f.ask("GET", "/metrics", "")
+					require.NotContains(t, text, `method="`+c.method)
+				}
 			}
-		}
+		})
 	}
 	f := newFront(t, kubeless.Python, says(""), strict)
 	answer, _ := f.ask("PUT", "/", "")
@@ -213,7 +277,7 @@ func TestPY7Methods(t *testing.T) {
 	require.Equal(t, "GET, HEAD, POST, PATCH, DELETE", answer.Header.Get("Allow"))
 }
 
-// Kubeless PY10, section 8: pages of other origins may call Python's functions if the pod says so.
+// Section 8 of Kubeless' contract, PY10: pages of other origins may call Python's functions if the pod says so.
 func TestPY10CrossOrigin(t *testing.T) {
 	f := newFront(t, kubeless.Python, says(""), func(s *kubeless.Settings) { s.CORS = true })
 	answer, _ := f.ask("GET", "/", "")
@@ -259,9 +323,9 @@ func TestN2Sizes(t *testing.T) {
 	f.series(`function_calls_total{method="POST"} 2`)
 }
 
-// Kubeless N7, N8: preflights are answered for the function, all other methods reach it.
-func TestN7CrossOrigin(t *testing.T) {
-	for _, language := range []string{kubeless.Node, kubeless.Server} {
+// Kubeless N7 and section 6: preflights are answered for the function.
+func TestN7Preflight(t *testing.T) {
+	for rule, language := range map[string]string{"N7": kubeless.Node, "section 6": kubeless.Server} {
 		f := newFront(t, language, says(""))
 		answer, text := f.ask("OPTIONS", "/any", "", "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: X-A, X-B")
 		require.Equal(t, 200, answer.StatusCode)
@@ -270,17 +334,24 @@ func TestN7CrossOrigin(t *testing.T) {
 		require.Equal(t, "PUT", answer.Header.Get("Access-Control-Allow-Methods"))
 		require.Equal(t, "X-A, X-B", answer.Header.Get("Access-Control-Allow-Headers"))
 		answer, _ = f.ask("OPTIONS", "/", "")
-		require.Equal(t, "undefined", answer.Header.Get("Access-Control-Allow-Methods"))
+		require.Equal(t, "undefined", answer.Header.Get("Access-Control-Allow-Methods"), rule)
 		require.Zero(t, f.calls())
+		_, text = f.ask("GET", "/metrics", "")
+		require.NotContains(t, text, "OPTIONS")
+	}
+}
+
+// Kubeless N8 and section 6: every other method and path is a call, and pages of other origins may read the answer.
+func TestN8CrossOrigin(t *testing.T) {
+	for _, language := range []string{kubeless.Node, kubeless.Server} {
+		f := newFront(t, language, says(""))
 		for i, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "PROPFIND"} {
-			answer, _ = f.ask(method, "/", "")
+			answer, _ := f.ask(method, "/any/path?a=b", "")
 			require.Equal(t, 200, answer.StatusCode, method)
 			require.Equal(t, []string{"*"}, answer.Header.Values("Access-Control-Allow-Origin"), "N8")
 			require.Equal(t, i+1, f.calls())
 		}
 		f.series(`function_calls_total{method="other"} 1`)
-		_, text = f.ask("GET", "/metrics", "")
-		require.NotContains(t, text, "OPTIONS")
 	}
 }
 
@@ -356,35 +427,46 @@ func TestPY24StatusIsNoFailure(t *testing.T) {
 	f.series(`function_failures_total{method="GET"} 0`)
 }
 
-// Kubeless 3.6, 4.5, G5: buckets and labels by language.
-func TestN4Series(t *testing.T) {
-	for language, bucket := range map[string]bool{kubeless.Python: true, kubeless.Node: false, kubeless.Server: false} {
-		f := newFront(t, language, says(""))
-		f.ask("GET", "/", "")
-		f.series(`function_duration_seconds_count{method="GET"} 1`)
-		_, text := f.ask("GET", "/metrics", "")
-		require.Equal(t, bucket, strings.Contains(text, `function_duration_seconds_bucket{method="GET",le="0.075"}`))
-		require.Contains(t, text, `function_duration_seconds_bucket{method="GET",le="+Inf"} 1`)
+// Sections 3.6 and 4.5 of Kubeless' contract, G5: buckets by language.
+func TestG5SeriesByLanguage(t *testing.T) {
+	for _, c := range []struct {
+		rule, language string
+		bucket         bool // of .075 s
+	}{{"3.6", kubeless.Python, true}, {"4.5", kubeless.Node, false}, {"G5", kubeless.Server, false}} {
+		t.Run(c.rule, func(t *testing.T) {
+			f := newFront(t, c.language, says(""))
+			f.ask("GET", "/", "")
+			f.series(`function_duration_seconds_count{method="GET"} 1`)
+			_, text := f.ask("GET", "/metrics", "")
+			require.Equal(t, c.bucket, strings.Contains(text, `function_duration_seconds_bucket{method="GET",le="0.075"}`))
+			require.Contains(t, text, `function_duration_seconds_bucket{method="GET",le="+Inf"} 1`)
+		})
 	}
-	f := newFront(t, kubeless.Node, says(""), func(s *kubeless.Settings) { s.Strict = true })
-	f.ask("GET", "/", "")
-	f.series(`function_calls_total{method="hello-GET"} 1`)
+	t.Run("4.5 strict", func(t *testing.T) {
+		f := newFront(t, kubeless.Node, says(""), func(s *kubeless.Settings) { s.Strict = true })
+		f.ask("GET", "/", "")
+		f.series(`function_calls_total{method="hello-GET"} 1`)
+	})
 }
 
-// Kubeless 3.7, 4.6, G8: a line for each request, probes included, without what could forge another one.
+// Sections 3.7 and 4.6 of Kubeless' contract, G8: a line for each request, probes included, without what could forge another one.
 func TestG8AccessLog(t *testing.T) {
-	f := newFront(t, kubeless.Node, says("four"))
-	f.ask("POST", "/a?b=c", "", "User-Agent: a\"b", "Referer: http://a.example")
-	f.line("127.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"POST /a?b=c HTTP/1.1\" 200 4 \"http://a.example\" \"a\\\"b\"\n")
-	f.ask("GET", "/healthz", "", "User-Agent: kube-probe/1.19")
-	f.line("\"GET /healthz HTTP/1.1\" 200 2 \"-\" \"kube-probe/1.19\"\n")
-
-	f = newFront(t, kubeless.Python, says("four"))
-	f.ask("GET", "/", "", "User-Agent: curl")
-	f.line("\"GET / HTTP/1.1\" 200 4 \"-\" \"curl\" 0/")
-
-	f = newFront(t, kubeless.Server, says("four"))
-	f.ask("GET", "/", "", "User-Agent: curl")
-	f.line("2026/01/02 03:04:05 127.0.0.1:")
-	f.line(" \"GET / HTTP/1.1\" 200 curl\n")
+	t.Run("4.6", func(t *testing.T) {
+		f := newFront(t, kubeless.Node, says("four"))
+		f.ask("POST", "/a?b=c", "", "User-Agent: a\"b", "Referer: http://a.example")
+		f.line("127.0.0.1 - - [02/Jan/2026:03:04:05 +0000] \"POST /a?b=c HTTP/1.1\" 200 4 \"http://a.example\" \"a\\\"b\"\n")
+		f.ask("GET", "/healthz", "", "User-Agent: kube-probe/1.19")
+		f.line("\"GET /healthz HTTP/1.1\" 200 2 \"-\" \"kube-probe/1.19\"\n")
+	})
+	t.Run("3.7", func(t *testing.T) {
+		f := newFront(t, kubeless.Python, says("four"))
+		f.ask("GET", "/", "", "User-Agent: curl")
+		f.line("\"GET / HTTP/1.1\" 200 4 \"-\" \"curl\" 0/")
+	})
+	t.Run("G8", func(t *testing.T) {
+		f := newFront(t, kubeless.Server, says("four"))
+		f.ask("GET", "/", "", "User-Agent: curl")
+		f.line("2026/01/02 03:04:05 127.0.0.1:")
+		f.line(" \"GET / HTTP/1.1\" 200 curl\n")
+	})
 }

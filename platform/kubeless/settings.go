@@ -134,6 +134,9 @@ func (s *Settings) find(r *reader, runtime string) {
 	case module == ownModule:
 		r.fail("MOD_NAME %q: a module cannot have this name", module)
 		return
+	case strings.Contains(module, ".") || strings.Contains(s.Function, "."): // the dot of the handler is between them, and the only one
+		r.fail("MOD_NAME %q, FUNC_HANDLER %q: the handler is a module and a function of it: neither has a dot", module, s.Function)
+		return
 	case !filepath.IsLocal(module) || strings.ContainsAny(module, "\x00:"):
 		r.fail("MOD_NAME %q: must be the name of a file in %s, without its extension", module, root)
 		return

@@ -35,6 +35,46 @@ func read(args []string, entries ...string) (*kubeless.Settings, error) {
 	}, args)
 }
 
+// Kubeless P1: where functions are, unless somebody says otherwise; the original's own variable goes before the controller's.
+func TestP1Folder(t *testing.T) {
+	_, err := read(nil, "MOD_NAME=no_such_module", "FUNC_HANDLER=f")
+	require.ErrorContains(t, err, "there is no /kubeless/no_such_module.py")
+	dir := folder(t, "hello.py")
+	for _, entries := range [][]string{
+		{"KUBELESS_INSTALL_VOLUME=" + dir},
+		{"MOD_ROOT_PATH=" + dir, "KUBELESS_INSTALL_VOLUME=/kubeless"},
+	} {
+		s, err := read(nil, append(entries, "MOD_NAME=hello", "FUNC_HANDLER=f")...)
+		require.NoError(t, err)
+		require.Equal(t, filepath.Join(dir, "hello.py"), s.File)
+	}
+}
+
+// Kubeless P2: all that the controller sets, as it sets it for a function without limits.
+func TestP2Controller(t *testing.T) {
+	dir := folder(t, "hello.py", "hello.js")
+	for runtime, language := range map[string]string{"python3.8": kubeless.Python, "nodejs14": kubeless.Node} {
+		s, err := read(nil, "MOD_NAME=hello", "FUNC_HANDLER=f", "FUNC_TIMEOUT=180", "FUNC_RUNTIME="+runtime, "FUNC_MEMORY_LIMIT=0", "FUNC_PORT=8080",
+			"KUBELESS_INSTALL_VOLUME="+dir)
+		require.NoError(t, err)
+		require.Equal(t, language, s.Language)
+		require.Equal(t, 180*time.Second, s.Timeout)
+		require.Equal(t, 8080, s.Port)
+	}
+}
+
+// Kubeless P3: the controller refuses a handler that is not two parts, and so do we, before a port opens.
+func TestP3HandlerHasTwoParts(t *testing.T) {
+	dir := folder(t, "a.b.py", "a.py")
+	for _, c := range []struct{ module, function string }{{"a.b", "c"}, {"a", "b.c"}, {"a", ""}, {"", "b"}} {
+		_, err := read(nil, "MOD_NAME="+c.module, "FUNC_HANDLER="+c.function, "MOD_ROOT_PATH="+dir)
+		require.Error(t, err)
+		if c.module != "" && c.function != "" {
+			require.ErrorContains(t, err, "neither has a dot")
+		}
+	}
+}
+
 // Kubeless P2, PY2: what the controller sets, and what is not set.
 func TestP2Defaults(t *testing.T) {
 	dir := folder(t, "hello.py")
@@ -106,7 +146,8 @@ func TestPY1ErrorsNameTheVariable(t *testing.T) {
 		{"PY1 own name", "MOD_NAME=_kubeless", `MOD_NAME "_kubeless": a module cannot have this name`},
 		{"no file", "MOD_NAME=other", filepath.Join(dir, "other.py")},
 		{"a folder", "MOD_NAME=folder", filepath.Join(dir, "folder.py")},
-		{"outside", "MOD_NAME=../hello", `MOD_NAME "../hello": must be the name of a file in ` + dir},
+		{"outside", "MOD_NAME=/hello", `MOD_NAME "/hello": must be the name of a file in ` + dir},
+		{"outside, above", "MOD_NAME=../hello", `MOD_NAME "../hello"`},
 		{"function", "FUNC_HANDLER=a:b", `FUNC_HANDLER "a:b"`},
 		{"P5 port", "FUNC_PORT=tcp://10.0.0.1:80", `FUNC_PORT "tcp://10.0.0.1:80": must be a whole number from 1 to 65535`},
 		{"timeout", "FUNC_TIMEOUT=soon", `FUNC_TIMEOUT "soon": must be a number of seconds`},

@@ -64,6 +64,26 @@ func TestKubelessN12NodeReturns(t *testing.T) {
 	}
 }
 
+// Kubeless contract C1 to C4: what callers send reaches the event as it was sent, and what they do not send is undefined.
+func TestKubelessC1NodeCallers(t *testing.T) {
+	t.Parallel()
+	w := start(t, node, "exports.hello = (e) => [e.data, e['event-id'], e['event-type'], e['event-time'], e['event-namespace']];",
+		options{function: "hello", contract: wrapper.Kubeless})
+	for _, c := range kubelessCallers {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.node, string(w.ask(request(1, c.method, "/", "", []byte(c.body), c.fields...)).body))
+		})
+	}
+}
+
+// Kubeless contract N11: what is not set is undefined.
+func TestKubelessN11NodeContext(t *testing.T) {
+	t.Parallel()
+	w := start(t, node, "exports.hello = (event, context) => [context['function-name'], typeof context.timeout, context.timeout, typeof context.runtime, typeof context['memory-limit']].join();",
+		options{function: "hello", contract: wrapper.Kubeless, env: []string{"FUNC_TIMEOUT=180"}})
+	require.Equal(t, "hello,number,180,undefined,undefined", string(w.ask(get(1)).body))
+}
+
 // Kubeless contract N2, N7, N9 to N11: preflight, sizes, event and context.
 func TestKubelessN10NodeEvent(t *testing.T) {
 	t.Parallel()
@@ -82,22 +102,29 @@ exports.hello = async (event, context) => {
 	ask := func(method, body string, fields ...string) frame {
 		return w.ask(request(1, method, "/a", "b[c]=1", []byte(body), fields...))
 	}
-	require.JSONEq(t, `{"kind": "object", "data": {"a": 1}, "id": "i", "type": true, "method": "PUT", "url": "/a?b[c]=1", "query": {"b": {"c": "1"}}, "body": "{\"a\": 1}",
-		"context": {"function-name": "hello", "timeout": 5, "runtime": "nodejs14", "memory-limit": "0"}}`,
-		string(ask("PUT", `{"a": 1}`, "content-type", "application/json; charset=utf-8", "event-id", "i").body))
-	require.Contains(t, string(ask("POST", "a=b", "content-type", "application/x-www-form-urlencoded").body), `{"kind":"string","data":"a=b"`)
-	require.Contains(t, string(ask("GET", "").body), `{"kind":"object","data":{}`)
-	require.Contains(t, string(ask("POST", "", "content-length", "0").body), `{"kind":"buffer"`)
-	require.JSONEq(t, `{"text": "--x--", "data": {}}`, string(ask("POST", "--x--", "content-type", "multipart/form-data; boundary=x").body))
-	require.Equal(t, byte(tError), ask("POST", "{", "content-type", "application/json").kind)
-	require.Equal(t, uint16(413), ask("POST", strings.Repeat("a", 1049)).code, "N2")
-	require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1048)).code)
-	require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1049), "content-type", "multipart/form-data; boundary=y").code, "N10: the stream of a form")
-
-	a := ask("OPTIONS", "", "access-control-request-method", "PUT")
-	require.Equal(t, uint16(200), a.code)
-	require.Equal(t, "PUT", a.pair("access-control-allow-methods"))
-	require.Equal(t, "undefined", a.pair("access-control-allow-headers"))
+	t.Run("N9 N11", func(t *testing.T) {
+		require.JSONEq(t, `{"kind": "object", "data": {"a": 1}, "id": "i", "type": true, "method": "PUT", "url": "/a?b[c]=1", "query": {"b": {"c": "1"}}, "body": "{\"a\": 1}",
+			"context": {"function-name": "hello", "timeout": 5, "runtime": "nodejs14", "memory-limit": "0"}}`,
+			string(ask("PUT", `{"a": 1}`, "content-type", "application/json; charset=utf-8", "event-id", "i").body))
+	})
+	t.Run("N10", func(t *testing.T) {
+		require.Contains(t, string(ask("POST", "a=b", "content-type", "application/x-www-form-urlencoded").body), `{"kind":"string","data":"a=b"`)
+		require.Contains(t, string(ask("GET", "").body), `{"kind":"object","data":{}`)
+		require.Contains(t, string(ask("POST", "", "content-length", "0").body), `{"kind":"buffer"`)
+		require.JSONEq(t, `{"text": "--x--", "data": {}}`, string(ask("POST", "--x--", "content-type", "multipart/form-data; boundary=x").body))
+		require.Equal(t, byte(tError), ask("POST", "{", "content-type", "application/json").kind)
+		require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1049), "content-type", "multipart/form-data; boundary=y").code, "the stream of a form")
+	})
+	t.Run("N2", func(t *testing.T) {
+		require.Equal(t, uint16(413), ask("POST", strings.Repeat("a", 1049)).code)
+		require.Equal(t, uint16(200), ask("POST", strings.Repeat("a", 1048)).code)
+	})
+	t.Run("N7", func(t *testing.T) {
+		a := ask("OPTIONS", "", "access-control-request-method", "PUT")
+		require.Equal(t, uint16(200), a.code)
+		require.Equal(t, "PUT", a.pair("access-control-allow-methods"))
+		require.Equal(t, "undefined", a.pair("access-control-allow-headers"))
+	})
 }
 
 // Kubeless contract N1, N4: dependencies beside the module, and a module that is the function, whatever it is called.
@@ -105,6 +132,7 @@ func TestKubelessN4NodeModules(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"function/node_modules/dep/index.js": "module.exports = 'dep';", "function/lib.js": "module.exports = 'lib';"}
 	for name, handler := range map[string]string{
+		"N1 dependencies, files beside it, and what Node has": "exports.hello = () => require('dep') + require('path').basename(require('./lib'));",
 		"the function itself": "module.exports = () => require('dep') + require('./lib');",
 		"one of its exports":  "module.exports = {hello: () => require('dep') + require('./lib'), handler: () => 'wrong'};",
 		"an export of ES":     "exports.hello = async () => (await import('./lib.js')).default && require('dep') + 'lib';",
