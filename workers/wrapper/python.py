@@ -1,7 +1,7 @@
 """The Python side of a warm worker: reads request frames from one pipe, calls the handler, writes answer frames.
 
 Frames are described in docs/worker-protocol.md, the handler contract in docs/handlers.md. This part is what every
-start needs, so it is short and imports next to nothing; the rest lies in LATER and is compiled on first use.
+start needs, so it is short and imports next to nothing; the rest lies in LATER and ASYNC and is compiled on first use.
 """
 import os
 import sys
@@ -9,6 +9,7 @@ from _struct import Struct
 from time import monotonic, time
 
 LATER = ""
+ASYNC = ""
 CONTRACT = 'native'  # how handlers are called; the part for another one comes before the last line
 SETTINGS = {}        # what we were told, by names of variables
 contract = None      # set by that part: returns a native handler around a handler of a module
@@ -171,13 +172,13 @@ class Response:
         self.headers = headers
 
 
-def later():
-    """Compiles the rest of the wrapper into this module, once, and returns its names."""
-    global LATER
-    if LATER:
-        code, LATER = compile(LATER, '<fnpod>', 'exec'), ''
-        exec(code, globals())
-    return globals()
+def later(part='LATER'):
+    """Compiles a part of the wrapper into this module, once, and returns its names."""
+    names = globals()
+    if names[part]:
+        code, names[part] = compile(names[part], '<fnpod>', 'exec'), ''
+        exec(code, names)
+    return names
 
 
 def send(*frame):

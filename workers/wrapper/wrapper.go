@@ -2,7 +2,8 @@
 // the worker protocol on inherited pipes and calls the function's handler.
 //
 //	python.py           what every start of a Python worker needs
-//	python_later.py     the rest, compiled on first use
+//	python_later.py     most of the rest, compiled on first use
+//	python_async.py     the rest, compiled for async handlers
 //	python_openfaas.py  handlers of OpenFaaS' templates, only in workers that are started for them
 //	python_nuclio.py    handlers of Nuclio, likewise
 //	python_kubeless.py  handlers of Kubeless, likewise
@@ -49,6 +50,9 @@ var pythonCore string
 //go:embed python_later.py
 var pythonLater string
 
+//go:embed python_async.py
+var pythonAsync string
+
 //go:embed python_openfaas.py
 var pythonOpenFaaS string
 
@@ -91,8 +95,9 @@ func Python(contract string) string {
 	if !slices.Contains(PythonContracts(), contract) {
 		return ""
 	}
-	// The part for later is a string: parsing it at once would double the wrapper's share of the start-up time.
-	source := strings.Replace(pythonCore, "\nLATER = \"\"\n", "\nLATER = "+strconv.QuoteToASCII(pythonLater)+"\n", 1)
+	// The parts for later are strings: parsing them at once would double the wrapper's share of the start-up time.
+	source := strings.Replace(pythonCore, "\nLATER = \"\"\nASYNC = \"\"\n",
+		"\nLATER = "+strconv.QuoteToASCII(pythonLater)+"\nASYNC = "+strconv.QuoteToASCII(pythonAsync)+"\n", 1)
 	switch contract {
 	case Native:
 		return source
