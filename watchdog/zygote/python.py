@@ -58,9 +58,13 @@ def prepare(wanted, kind, script):
     code = compile(tree, file, 'exec', 0, True)
     if wanted == 'preload':
         preload(tree)
-    if wanted == 'resident':
-        names['__name__'] = '__zygote__'
+    if wanted == 'resident':  # its module is made once: to copy it in each child would touch all that it has
+        module = type(sys)('__main__')
+        module.__dict__.update(names, __name__='__zygote__')
+        names = module.__dict__
         exec(code, names)
+        names['__name__'] = '__main__'
+        sys.modules['__main__'] = module
     return code, names
 
 
@@ -107,11 +111,12 @@ def child(files, place, text, code, names, resident):
         name, _, value = entry.partition(b'=')
         if name:
             os.environb[name] = value
-    module = type(sys)('__main__')
+    module = None
     if not resident:
+        module = type(sys)('__main__')
         module.__dict__.clear()
-    module.__dict__.update(names, __name__='__main__')
-    sys.modules['__main__'] = module
+        module.__dict__.update(names, __name__='__main__')
+        sys.modules['__main__'] = module
     pid, status, interrupted = os.getpid(), files[0], False
     try:
         if resident:
@@ -131,7 +136,7 @@ def child(files, place, text, code, names, resident):
 
 
 def end(module, pid, status, result, interrupted):
-    """Ends as the interpreter does: threads, exit functions, buffers, what the script holds."""
+    """Ends as the interpreter does: threads, exit functions, buffers, what the script holds. There is no module if that is what all have."""
     if result is None:
         result = 0
     elif not isinstance(result, int):
@@ -147,11 +152,13 @@ def end(module, pid, status, result, interrupted):
         pass  # it has been printed
     bad = flush(sys.stdout)
     flush(sys.stderr)
-    module.__dict__.clear()  # files that it has not closed are flushed
-    gc.collect()
-    if bad or flush(sys.stdout):
+    if module is not None:
+        module.__dict__.clear()  # files that it has not closed are flushed
+        gc.collect()
+        bad = bad or flush(sys.stdout)
+        flush(sys.stderr)
+    if bad:
         result = result or 120
-    flush(sys.stderr)
     if interrupted:
         from _signal import SIG_DFL, SIGINT, signal
         signal(SIGINT, SIG_DFL)
