@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/watchdog"
@@ -19,11 +21,19 @@ import (
 
 // command is what is started for each worker.
 type command struct {
-	path    string
-	args    []string
-	env     []string
-	dir     string
-	wrapper *os.File // nil: the program needs none
+	path string
+	args []string
+	env  []string
+	dir  string
+
+	source   func() string // of the wrapper
+	compiler []string      // arguments that compile it; none: nothing does
+	starts   atomic.Int64
+
+	using    sync.RWMutex
+	wrapper  *os.File // guarded by using; nil: the program needs none
+	compiled bool     // guarded by using: wrapper is what the compiler made
+	unfit    bool     // guarded by using: a start went wrong with that
 }
 
 // prepare finds the program and puts the wrapper where workers can read it.
@@ -71,7 +81,8 @@ func (c *command) prepare(ctx context.Context, cfg *Config, log *slog.Logger) er
 		c.path = interpreterBehind(ctx, c.path, l, c.env, log)
 	}
 	c.args = slices.Concat([]string{c.path}, cfg.Options, l.args, []string{wrapperPath})
-	c.wrapper, err = wrapperFile(l.wrapper(cfg.Contract))
+	c.source, c.compiler = func() string { return l.wrapper(cfg.Contract) }, l.compiler
+	c.wrapper, err = wrapperFile(c.source())
 	return err
 }
 

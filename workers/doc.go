@@ -21,8 +21,8 @@
 // (watch.go, reload.go).
 //
 // The life of a worker: Pool.tend decides how many there are (scale.go), nurse
-// starts one and waits for its end (nurse.go, start.go), language.go and
-// wrapper.go say which program that is. The bytes between the two processes are
+// starts one and waits for its end (nurse.go, start.go), language.go, command.go
+// and compile.go say which program that is. The bytes between the two processes are
 // described in docs/worker-protocol.md.
 //
 // A worker that breaks the protocol, overstays a deadline or dies is killed with

@@ -29,6 +29,7 @@ type language struct {
 	args       []string                     // between the program and the wrapper's path
 	own        []string                     // arguments that print the interpreter's real path to fd 3; none: it is never asked
 	wrapper    func(contract string) string // source; empty for a contract that the language has not
+	compiler   []string                     // arguments that compile the wrapper from fd 6 to fd 3; none: it cannot be
 	contracts  []string
 	watched    []string // extensions of files of a function
 }
@@ -45,6 +46,7 @@ var python = language{
 	program:    "python3",
 	own:        []string{"-c", "import os, sys; os.write(3, os.fsencode(sys.executable))"},
 	wrapper:    wrapper.Python,
+	compiler:   []string{"-I", "-S", "-c", wrapper.PythonCompiler},
 	contracts:  wrapper.PythonContracts(),
 	watched:    []string{".py"},
 }

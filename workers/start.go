@@ -18,6 +18,10 @@ import (
 // If that fails the process is dead, and the error an *InitError unless there was
 // none.
 func (w *worker) start(ctx context.Context) error {
+	c := &w.pool.command
+	if c.due() {
+		w.pool.nurses.Go(func() { c.compile(ctx, w.pool.log) })
+	}
 	if err := w.launch(); err != nil {
 		return err
 	}
@@ -31,6 +35,7 @@ func (w *worker) start(ctx context.Context) error {
 		w.loaded.Store(true)
 		return nil
 	}
+	c.distrust(w.pool.log)
 	return w.stillborn(err)
 }
 
@@ -43,6 +48,8 @@ func (w *worker) launch() error {
 	w.ch = ch
 	defer func() { _ = errors.Join(reads.Close(), writes.Close()) }() // the worker has its own
 	c := &w.pool.command
+	c.using.RLock()
+	defer c.using.RUnlock()
 	extra := []*os.File{reads, writes, nil, c.wrapper} // no file: that descriptor is closed
 	if size := w.pool.cfg.LaneBytes; size > 0 {
 		if w.lane, err = newLane(size); err != nil {

@@ -175,9 +175,10 @@ class Response:
 def later(part='LATER'):
     """Compiles a part of the wrapper into this module, once, and returns its names."""
     names = globals()
-    if names[part]:
-        code, names[part] = compile(names[part], '<fnpod>', 'exec'), ''
-        exec(code, names)
+    code = names[part]
+    if code:
+        names[part] = ''
+        exec(compile(code, '<fnpod>', 'exec') if type(code) is str else code, names)
     return names
 
 

@@ -8,6 +8,7 @@
 //	python_nuclio.py    handlers of Nuclio, likewise
 //	python_kubeless.py  handlers of Kubeless, likewise
 //	python_single.py    a request per process, in the place of the loop
+//	python_compile.py   a program that compiles all of it, for workers that are started later
 //	python_wsgi.py      what the parts for OpenFaaS and Kubeless share
 //	node.js             the Node worker
 //	node_openfaas.js    as python_openfaas.py
@@ -109,6 +110,12 @@ func Python(contract string) string {
 		return beforeMain(source, pythonWSGI+"\n\n"+pythonOpenFaaS, "\nmain()\n")
 	}
 }
+
+// PythonCompiler is a program for `python3 -c` that compiles the source of a Python worker, which it finds at descriptor 6. What it
+// writes on descriptor 3 can be run by the same interpreter in the place of that source.
+//
+//go:embed python_compile.py
+var PythonCompiler string
 
 // PythonSingle returns a Python program that answers one request with a handler of a contract, for Python 3.8 and later; empty
 // for other contracts than Kubeless. Its standard input and output are described at workers.AppendRequest. It reads its settings
