@@ -17,6 +17,7 @@ const (
 	compileAt   = 3                // the start with which one begins: it costs what two starts lose without it
 	compileTime = 30 * time.Second // that it may take
 	compileSize = 4 << 20          // of what comes out
+	compileRoom = 64 << 20         // that has to be left: it takes 12 MB, and the worker that starts beside it as much or more
 )
 
 // The wrapper is compiled by a process of its own, which runs none of the function's code, and once: workers that start later run what
@@ -24,6 +25,15 @@ const (
 
 // due counts the starts and reports whether it is time to compile.
 func (c *command) due() bool { return len(c.compiler) > 0 && c.starts.Add(1) == compileAt }
+
+// compile has the wrapper compiled, unless memory is short.
+func (p *Pool) compile(ctx context.Context) {
+	if left, limited := p.memory.Left(); limited && left < compileRoom {
+		p.log.Debug("wrapper is not compiled: memory is short", "left", left)
+		return
+	}
+	p.command.compile(ctx, p.log)
+}
 
 // compile has the wrapper compiled. Without success workers go on with its source.
 func (c *command) compile(ctx context.Context, log *slog.Logger) {

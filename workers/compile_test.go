@@ -11,9 +11,9 @@ import (
 	"github.com/fnpod/fnpod/workers"
 )
 
-// compiling is a pool of a function in Python that has been loaded anew until the wrapper was compiled. Its answer is true if the wrapper that
-// called it was. It needs a part that is compiled later.
-func compiling(t *testing.T) (p *pool, file string) {
+// thirdStart is a pool of a function in Python that has been loaded anew twice. Its answer is true if the wrapper that called it was compiled
+// ahead. It needs a part that is compiled later.
+func thirdStart(t *testing.T, change ...func(*workers.Pool)) (p *pool, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "handler.py")
 	require.NoError(t, os.WriteFile(file, []byte("import sys\ndef handle(req):\n  return [sys._getframe(1).f_code.co_filename == '<fnpod>']\n"), 0o600))
@@ -22,11 +22,18 @@ func compiling(t *testing.T) (p *pool, file string) {
 	var err error
 	c.Handler, err = workers.ParseHandler(file)
 	require.NoError(t, err)
-	p = running(t, c)
+	p = running(t, c, change...)
 	require.Equal(t, "[false]", p.get(t, "/"))
 	for range 2 {
 		reload(t, p)
 	}
+	return p, file
+}
+
+// compiling is a thirdStart whose wrapper has been compiled.
+func compiling(t *testing.T) (p *pool, file string) {
+	t.Helper()
+	p, file = thirdStart(t)
 	require.Eventually(t, func() bool { return p.logs.count("wrapper compiled") == 1 }, patience, time.Millisecond)
 	return p, file
 }
@@ -62,6 +69,15 @@ func TestAStartThatFailsGoesBackToTheSource(t *testing.T) {
 		return p.logs.count("new version of the function did not start: the old one goes on") == 1
 	}, patience, time.Millisecond)
 	require.NoError(t, os.WriteFile(file, source, 0o600))
+	reload(t, p)
+	require.Equal(t, "[false]", p.get(t, "/"))
+	require.NoError(t, p.stop())
+}
+
+// W15: the compiler needs memory, too. Where little is left workers go on with the source.
+func TestW15NothingIsCompiledWhereMemoryIsShort(t *testing.T) {
+	p, _ := thirdStart(t, func(p *workers.Pool) { p.SetMemory(func() (int64, bool) { return 63 << 20, true }) })
+	require.Eventually(t, func() bool { return p.logs.count("wrapper is not compiled: memory is short") == 1 }, patience, time.Millisecond)
 	reload(t, p)
 	require.Equal(t, "[false]", p.get(t, "/"))
 	require.NoError(t, p.stop())

@@ -20,7 +20,7 @@ import (
 func (w *worker) start(ctx context.Context) error {
 	c := &w.pool.command
 	if c.due() {
-		w.pool.nurses.Go(func() { c.compile(ctx, w.pool.log) })
+		w.pool.nurses.Go(func() { w.pool.compile(ctx) })
 	}
 	if err := w.launch(); err != nil {
 		return err
