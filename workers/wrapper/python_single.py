@@ -27,8 +27,9 @@ def prepare():
         HANDLER = contract(module, choose(module, handle, file, name, 1)[0])
     except Exception as error:
         sys.exit(describe(error)[2].rstrip('\n'))
-    import json  # which many answers need, and this one what is raised
-    import traceback
+    if __name__ != '__main__':  # children of this process have them then
+        import json  # which many answers need, and this one what is raised
+        import traceback
 
 
 def leave_pipe():
