@@ -27,8 +27,9 @@ var arrows = map[string][]string{
 	"bench/...":    {"..."},
 	"platform/...": {"proxy", "proxy/http1", "queue", "broker", "metrics", "workers", "watchdog"},
 
-	"proxy":            {"proxy/http1", "queue", "metrics"},
+	"proxy":            {"proxy/http1", "proxy/http2", "queue", "metrics"},
 	"proxy/http1":      {},
+	"proxy/http2":      {},
 	"queue":            {},
 	"broker":           {},
 	"metrics":          {},
