@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"strconv"
 	"testing"
@@ -17,17 +16,9 @@ import (
 	"github.com/summerwind/h2spec/spec"
 )
 
-// deviations are the cases of h2spec that we do not pass, by group and number, with the reason.
-// Those without a "we" are decisions of net/http.
+// deviations are the cases of h2spec that we do not pass without TLS, by group and number, with the reason. With TLS there
+// are none.
 var deviations = map[string]string{
-	"http2/4.2/3":     "we announce frames of 64 KiB, so that the one of 20 KiB is legal; its head is too large, which is an answer of 431",
-	"http2/6.5.3/1":   "a setting that comes twice in one frame ends the connection",
-	"http2/8.1.2.2/1": "a connection-specific field is answered with 400, in place of a reset",
-	"http2/8.1.2.2/2": "TE with another value than trailers is answered with 400, in place of a reset",
-}
-
-// plainDeviations are those without TLS.
-var plainDeviations = map[string]string{
 	"http2/3.5/2": "the port speaks HTTP/1.1, too: what is no preface is answered with 400",
 }
 
@@ -39,11 +30,10 @@ func TestHTTP2ConformsToItsSpecification(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS %v", secure), func(t *testing.T) {
 			var flags []string
-			known := maps.Clone(deviations)
+			known := deviations
 			if secure {
 				flags, _ = certificate(t)
-			} else {
-				maps.Copy(known, plainDeviations)
+				known = nil
 			}
 			p := start(t, "proxy", append(flags, "http://"+function.listen)...)
 			host, port, err := net.SplitHostPort(p.listen)

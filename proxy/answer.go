@@ -236,7 +236,7 @@ func (x *Exchange) flushUnknown() error {
 // flush sends what is assembled.
 func (x *Exchange) flush() error {
 	a, st := &x.answer, x.c.stream
-	if len(a.out) == 0 && (st == nil || !st.headReady) {
+	if len(a.out) == 0 && (st == nil || !st.headReady && !a.finished) {
 		return nil
 	}
 	if !a.committed && (!a.finished || !x.writesAtOnce()) {

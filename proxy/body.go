@@ -267,7 +267,9 @@ func (x *Exchange) readClient(p []byte) (int, error) {
 	}
 	n, err := c.client.read(p)
 	if n > 0 {
-		c.shard.BytesIn.Add(uint64(n))
+		if c.stream == nil { // else the connection has counted
+			c.shard.BytesIn.Add(uint64(n))
+		}
 		return n, nil
 	}
 	return 0, err
@@ -277,7 +279,7 @@ func (x *Exchange) readClient(p []byte) (int, error) {
 // conversations.
 func (x *Exchange) converses() bool {
 	st := x.c.stream
-	return st != nil && isGRPC(st.r.Header)
+	return st != nil && st.grpc
 }
 
 const (
@@ -333,6 +335,9 @@ func (x *Exchange) send100() error {
 	x.body.owes100 = false
 	if x.answer.committed {
 		return nil
+	}
+	if st := x.c.stream; st != nil {
+		return st.interim(100, nil)
 	}
 	return x.c.client.write(continue100)
 }

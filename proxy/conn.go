@@ -278,7 +278,7 @@ func (c *conn) speaksHTTP2(x *Exchange) bool {
 	return c.served == 0 && c.srv.cfg.HTTP2Streams > 0 && string(x.in[:n]) == preface[:n]
 }
 
-// handOver lets net/http serve the connection, which begins with early.
+// handOver lets the connection, which begins with early, go on in HTTP/2.
 func (c *conn) handOver(early []byte) {
 	c.handedOver = true
 	c.enter(phaseClose, never)
@@ -287,8 +287,8 @@ func (c *conn) handOver(early []byte) {
 	h.upgraded = c.step == leaveUpgrade
 	c.srv.conns.Add(1)
 	c.srv.sweeper.add(&h.link)
-	h.rest()
-	c.srv.http2.take(h)
+	h.idle()
+	go h.serve()
 }
 
 func (c *conn) bodyOf(x *Exchange) (bodyStep, error) {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -39,8 +38,9 @@ func (x *Exchange) readDeadline() {
 			x.endAfter(time.Until(at))
 		}
 	}
-	if st := x.c.stream; st != nil && isGRPC(st.r.Header) {
-		if d, ok := grpcTimeout(st.r.Header.Get("Grpc-Timeout")); ok {
+	if st := x.c.stream; st != nil && st.grpc {
+		v, _ := x.Field("Grpc-Timeout")
+		if d, ok := grpcTimeout(string(v)); ok {
 			x.endAfter(d)
 		}
 	}
@@ -77,11 +77,4 @@ func (x *Exchange) appendTimeout(dst []byte) []byte {
 	dst = append(dst, "X-Timeout: "...)
 	dst = strconv.AppendFloat(dst, x.Remaining().Seconds(), 'f', 3, 64)
 	return append(dst, "s\r\n"...)
-}
-
-// setGRPCTimeout does the same for a function that speaks gRPC.
-func (x *Exchange) setGRPCTimeout(h http.Header) {
-	if x.deadline != never && isGRPC(h) && x.c.srv.hooks.Deadline == nil {
-		h["Grpc-Timeout"] = []string{grpcTimeoutOf(x.Remaining())}
-	}
 }

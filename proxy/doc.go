@@ -10,8 +10,9 @@
 //	sleep_linux.go  connections whose requests are far apart wait without a goroutine
 //	tls.go       the same above TLS
 //	body.go      small bodies are read before queueing, larger ones streamed
-//	http2.go     connections of HTTP/2, which net/http serves; flood.go ends floods of their frames,
-//	             h2c.go begins one by Upgrade
+//	http2_session.go  a connection of HTTP/2: frames in and out, windows; http2_stream.go one of its
+//	             streams, http2_fields.go its heads; the same for clients and functions
+//	http2.go     such a connection of a client; flood.go ends floods of frames, h2c.go begins one by Upgrade
 //	stream.go    one request of such a connection: checked like any other, then the same path
 //	grpc.go      refusals and deadlines as clients of gRPC know them
 //	exchange.go  one request and its answer, as a Backend sees them

@@ -184,7 +184,7 @@ func (x *Exchange) refuse(err error) {
 // writeError writes our own answer: a short fixed text, nothing of the error
 // itself (rule M6), and a field that says who answered and why.
 func (x *Exchange) writeError(st Status) {
-	if stream := x.c.stream; stream != nil && isGRPC(stream.r.Header) {
+	if stream := x.c.stream; stream != nil && stream.grpc {
 		x.writeGRPCError(st)
 		return
 	}

@@ -41,6 +41,10 @@ type Exchange struct {
 	body         requestBody
 	answer       answer
 	up           []byte // what was read from an HTTP upstream
+	received     []byte // what a stream of HTTP/2 has brought
+	block        []byte // a head, as fields of HTTP/2
+	upReceived   []byte // received, by a stream from the function
+	upHead       []byte // the head of its answer
 	resp         http1.Response
 	answerChunks http1.Chunked
 	waiter       queue.Waiter
@@ -89,6 +93,11 @@ func (x *Exchange) shrink() {
 	}
 	if len(x.up) > keepMax {
 		x.up = nil
+	}
+	for _, b := range [...]*[]byte{&x.received, &x.block, &x.upReceived, &x.upHead} {
+		if cap(*b) > keepMax {
+			*b = nil
+		}
 	}
 }
 

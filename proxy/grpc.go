@@ -1,17 +1,16 @@
 package proxy
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// isGRPC reports whether a request speaks gRPC over HTTP/2.
-func isGRPC(h http.Header) bool {
-	t := h.Get("Content-Type")
-	rest, ok := strings.CutPrefix(t, "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+// isGRPC reports whether the type of a body is that of gRPC over HTTP/2.
+func isGRPC(contentType []byte) bool {
+	rest, ok := bytes.CutPrefix(contentType, []byte("application/grpc"))
+	return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
 }
 
 // gRPC status codes (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
@@ -72,13 +71,13 @@ func (x *Exchange) writeGRPCError(st Status) {
 // trailers says that it is not whole. It reports false where only a cut can say that.
 func (x *Exchange) endGRPC(st Status) bool {
 	stream := x.c.stream
-	if st.Code != http.StatusGatewayTimeout || stream == nil || !isGRPC(stream.r.Header) {
+	if st.Code != http.StatusGatewayTimeout || stream == nil || !stream.grpc {
 		return false
 	}
 	x.answer.out = x.answer.out[:0]
 	stream.sendTrailers([]byte("Grpc-Status: " + strconv.Itoa(grpcDeadlineExceeded) + "\r\nGrpc-Message: " + st.Label + "\r\n"))
 	x.answer.finished = true
-	return true
+	return stream.send(nil, true) == nil
 }
 
 // grpcTimeout reads a grpc-timeout field: up to eight digits and a unit.

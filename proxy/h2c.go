@@ -4,17 +4,16 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/base64"
-	"encoding/binary"
 	"time"
 
 	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/proxy/http2"
 )
 
 const (
 	upgradeTime  = 10 * time.Second  // for a client to begin what it asked for
 	settingBytes = 6                 // of one setting (RFC 9113 §6.5.1)
 	settingsMost = 50 * settingBytes // that a client may begin with, twice
-	headPiece    = 16 << 10          // of a head, in one frame (§4.2)
 )
 
 // wantsHTTP2 reports whether x asks to go on in HTTP/2 and can have it (Rules.AnyUpgrade). What is left of
@@ -39,7 +38,7 @@ func upgradeSettings(x *Exchange) (settings []byte, ok bool) {
 }
 
 // upgrade agrees to HTTP/2 (RFC 7540 §3.2) and returns how the connection begins: what the client says, with its
-// request as the first stream. net/http knows no other way to be given one.
+// request as the first stream.
 func (c *conn) upgrade(x *Exchange) (early []byte, ok bool) {
 	c.enter(phaseClose, never)
 	x.answer.out = append(appendUpgrade(http1.AppendStatusLine(x.answer.out[:0], 101), []byte("h2c")), '\r', '\n')
@@ -47,14 +46,14 @@ func (c *conn) upgrade(x *Exchange) (early []byte, ok bool) {
 		return nil, false
 	}
 	b := bytes.Clone(x.in[x.taken:x.used])
-	end := len(preface) + frameHead // of what must be here
+	end := len(preface) + http2.HeadSize // of what must be here
 	for room := make([]byte, settingsMost); len(b) < end; {
 		n, err := c.nc.Read(room)
 		if err != nil {
 			return nil, false
 		}
 		c.shard.BytesIn.Add(uint64(n))
-		if b = append(b, room[:n]...); len(b) < len(preface)+frameHead {
+		if b = append(b, room[:n]...); len(b) < len(preface)+http2.HeadSize {
 			continue
 		}
 		if end, ok = firstSettings(b); !ok {
@@ -65,34 +64,17 @@ func (c *conn) upgrade(x *Exchange) (early []byte, ok bool) {
 		return nil, false
 	}
 	settings, _ := upgradeSettings(x) // they were good before
-	settings = latest(append(settings, b[len(preface)+frameHead:end]...))
-	early = appendFrame([]byte(preface), frameSettings, 0, 0, settings) // one frame: it is acknowledged once
+	settings = append(settings, b[len(preface)+http2.HeadSize:end]...)
+	early = http2.AppendFrame([]byte(preface), http2.Settings, 0, 0, settings) // one frame: it is acknowledged once
 	return append(x.appendStream(early), b[end:]...), true
-}
-
-// latest drops settings that come again: net/http takes those for an attack.
-func latest(settings []byte) (left []byte) {
-	for rest := settings; len(rest) > 0; {
-		var one []byte
-		one, rest = rest[:settingBytes], rest[settingBytes:]
-		again := false
-		for i := 0; i < len(rest); i += settingBytes {
-			again = again || rest[i] == one[0] && rest[i+1] == one[1]
-		}
-		if !again {
-			left = append(left, one...)
-		}
-	}
-	return left
 }
 
 // firstSettings returns the end of the first frame behind the preface, which are the client's settings.
 func firstSettings(b []byte) (end int, ok bool) {
-	head := b[len(preface):]
-	size := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
-	plain := head[3] == frameSettings && head[4]&flagAck == 0 && binary.BigEndian.Uint32(head[5:])<<1 == 0
-	ok = string(b[:len(preface)]) == preface && plain && size%settingBytes == 0 && size <= settingsMost
-	return len(preface) + frameHead + size, ok
+	h := http2.ParseHead(b[len(preface):])
+	plain := h.Kind == http2.Settings && !h.Has(http2.Ack) && h.Stream == 0
+	ok = string(b[:len(preface)]) == preface && plain && h.Length%settingBytes == 0 && h.Length <= settingsMost
+	return len(preface) + http2.HeadSize + h.Length, ok
 }
 
 // appendStream appends the request as the frames of stream 1. Nothing of it changes the state of the compression.
@@ -103,47 +85,15 @@ func (x *Exchange) appendStream(dst []byte) []byte {
 		name  string
 		value []byte
 	}{{":method", r.Method}, {":scheme", []byte(x.c.scheme)}, {":authority", r.Host}, {":path", r.Target}} {
-		head = appendLiteral(head, []byte(f.name), f.value)
+		head = http2.AppendField(head, []byte(f.name), f.value)
 	}
 	for i := range r.Fields {
 		if f := &r.Fields[i]; !f.Hop {
-			head = appendLiteral(head, bytes.ToLower(f.Name), f.Value)
+			head = http2.AppendField(head, bytes.ToLower(f.Name), f.Value)
 		}
 	}
 	if r.TETrailers {
-		head = appendLiteral(head, []byte("te"), []byte("trailers"))
+		head = http2.AppendField(head, []byte("te"), []byte("trailers"))
 	}
-	for kind, flags := byte(frameHeaders), byte(flagEndStream); ; kind, flags = frameMore, 0 {
-		n := min(len(head), headPiece)
-		if n == len(head) {
-			return appendFrame(dst, kind, flags|flagEndHead, 1, head)
-		}
-		dst = appendFrame(dst, kind, flags, 1, head[:n])
-		head = head[n:]
-	}
-}
-
-// appendFrame appends a frame of HTTP/2 (RFC 9113 §4.1).
-func appendFrame(dst []byte, kind, flags byte, stream uint32, payload []byte) []byte {
-	n := len(payload)
-	dst = append(dst, byte(n>>16), byte(n>>8), byte(n), kind, flags)
-	return append(binary.BigEndian.AppendUint32(dst, stream), payload...)
-}
-
-// appendLiteral appends a field that no table has or gets (RFC 7541 §6.2.2).
-func appendLiteral(dst, name, value []byte) []byte {
-	dst = append(dst, 0)
-	for _, text := range [...][]byte{name, value} {
-		dst = append(appendSize(dst, len(text)), text...)
-	}
-	return dst
-}
-
-// appendSize appends a number with a prefix of 7 bits (RFC 7541 §5.1).
-func appendSize(dst []byte, n int) []byte {
-	const most = 1<<7 - 1
-	if n < most {
-		return append(dst, byte(n))
-	}
-	return binary.AppendUvarint(append(dst, most), uint64(n-most))
+	return http2.AppendHeaders(dst, http2.EndStream, 1, head)
 }

@@ -10,9 +10,11 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/fnpod/fnpod/proxy/http1"
+
+	"github.com/fnpod/fnpod/proxy/http2"
 )
 
-// The request of an upgrade reaches net/http as it is, however long it is.
+// The request of an upgrade is the first stream as it is, however long it is.
 func TestAppendStreamIsWhatADecoderReads(t *testing.T) {
 	for _, size := range []int{0, 1, 126, 127, 128, 254, 255, 16 << 10, 60 << 10} {
 		value := strings.Repeat("v", size)
@@ -27,6 +29,9 @@ func TestAppendStreamIsWhatADecoderReads(t *testing.T) {
 		m, ok := f.(*h2.MetaHeadersFrame)
 		require.True(t, ok, "%v", f)
 		require.True(t, m.StreamEnded())
+		for i := range m.Fields {
+			m.Fields[i].Sensitive = false // nothing goes into a table
+		}
 		require.EqualValues(t, 1, m.StreamID)
 		require.Equal(t, []hpack.HeaderField{
 			{Name: ":method", Value: "GET"},
@@ -40,24 +45,12 @@ func TestAppendStreamIsWhatADecoderReads(t *testing.T) {
 	}
 }
 
-// What a client begins with is a frame of settings or nothing, and what of it comes again is dropped.
+// What a client begins with is a frame of settings or nothing.
 func FuzzUpgradeSettings(f *testing.F) {
-	f.Add([]byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x05"), []byte("\x00\x04\x00\x00\x00\x06\x00\x01\x00\x00\x00\x00"))
-	f.Add([]byte("\x00\x00\x00\x04\x01\x00\x00\x00\x00"), []byte{})
-	f.Fuzz(func(t *testing.T, frame, settings []byte) {
-		settings = settings[:len(settings)/settingBytes*settingBytes]
-		left := latest(bytes.Clone(settings))
-		seen := map[string]string{}
-		for i := 0; i < len(left); i += settingBytes {
-			require.NotContains(t, seen, string(left[i:i+2]))
-			seen[string(left[i:i+2])] = string(left[i : i+settingBytes])
-		}
-		for i := 0; i < len(settings); i += settingBytes {
-			if one := settings[i : i+settingBytes]; !bytes.Contains(settings[i+settingBytes:], one[:2]) {
-				require.Equal(t, string(one), seen[string(one[:2])], "the latest of its kind")
-			}
-		}
-		if len(frame) < frameHead {
+	f.Add([]byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x05"))
+	f.Add([]byte("\x00\x00\x00\x04\x01\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if len(frame) < http2.HeadSize {
 			return
 		}
 		b := append([]byte(preface), frame...)

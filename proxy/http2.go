@@ -1,340 +1,358 @@
 package proxy
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"io"
-	"log/slog"
 	"net"
-	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/metrics"
+	"github.com/fnpod/fnpod/proxy/http2"
 )
 
-// preface is how a client of HTTP/2 begins (RFC 9113 §3.4). Its first line is no
-// request that we would serve otherwise.
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+// preface is how a client of HTTP/2 begins. Its first line is no request that we would
+// serve otherwise.
+const preface = http2.Preface
 
-// What one connection of HTTP/2 may cost.
 const (
-	streamWindow = 256 << 10 // bytes of a body that may be on their way
-	connWindow   = 1 << 20   // the same for all bodies of a connection
-	frameBytes   = 64 << 10  // largest frame
-	pingAfter    = 30 * time.Second
-	headSlack    = 2 // net/http refuses heads from this multiple of our limit, without our words
+	pingAfter  = 30 * time.Second // of silence, on a connection with streams
+	pingTime   = 15 * time.Second // for its answer
+	goAwayTime = time.Second      // for the words by which we end a connection
+	headSlack  = 2                // a head of this multiple of our limit ends the connection
 )
 
-// http2 is the second front door: net/http speaks HTTP/2 on connections that we
-// accepted, and we serve the streams.
-type http2 struct {
-	srv *Server
+var errFlood = errors.New("flood of control frames")
 
-	mu      sync.Mutex
-	current *http.Server   // guarded by mu; nil until the first connection, and after a drain
-	accept  chan net.Conn  // guarded by mu; to current
-	serving sync.WaitGroup // servers and shutdowns
-	hurry   func()         // guarded by mu: ends the waiting of a drain
-	ended   bool           // guarded by mu
-	all     []*http.Server // guarded by mu
-}
-
-// take serves a connection whose first bytes are the preface.
-func (h *http2) take(c *http2Conn) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.ended {
-		_ = c.Close()
-		return
-	}
-	if h.current == nil {
-		h.start()
-	}
-	h.accept <- c
-}
-
-// start makes the server for connections to come. Called under mu.
-func (h *http2) start() {
-	cfg := &h.srv.cfg
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true) // TLS, if any, ends before
-	s := &http.Server{
-		Handler:   http.HandlerFunc(h.serve),
-		Protocols: protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          cfg.HTTP2Streams,
-			MaxReadFrameSize:              frameBytes,
-			MaxReceiveBufferPerConnection: connWindow,
-			MaxReceiveBufferPerStream:     streamWindow,
-			SendPingTimeout:               pingAfter,
-			WriteByteTimeout:              cfg.WriteTimeout,
-		},
-		ReadHeaderTimeout:            cfg.HeadTimeout, // for the preface alone
-		IdleTimeout:                  cfg.IdleTimeout,
-		MaxHeaderBytes:               headSlack * cfg.HeadBytes,
-		DisableGeneralOptionsHandler: true,
-		ConnContext:                  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		ErrorLog:                     slog.NewLogLogger(h.srv.log.Handler(), slog.LevelDebug),
-	}
-	l := &handed{conns: make(chan net.Conn), done: make(chan struct{})}
-	h.current, h.accept, h.all = s, l.conns, append(h.all, s)
-	h.serving.Go(func() { _ = s.Serve(l) }) // ends with ErrServerClosed, at Shutdown or Close
-}
-
-type connKey struct{}
-
-func (h *http2) serve(w http.ResponseWriter, r *http.Request) {
-	ctx := r.Context()
-	h.srv.serveStream(ctx, ctx.Value(connKey{}).(*http2Conn), w, r)
-}
-
-// drain tells all clients by GOAWAY to send no more requests on their connections.
-// A connection that comes later gets a server of its own, and is told with its
-// first answer.
-func (h *http2) drain(ctx context.Context) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := h.current
-	if s == nil {
-		return
-	}
-	h.current = nil
-	ctx, h.hurry = context.WithCancel(ctx)
-	h.serving.Go(func() { _ = s.Shutdown(ctx) }) // ends with the last connection, or at end
-}
-
-// end closes what is left and waits for it.
-func (h *http2) end() {
-	h.mu.Lock()
-	h.ended = true
-	for _, s := range h.all {
-		_ = s.Close() // the listener is ours and has no error
-	}
-	if h.hurry != nil {
-		h.hurry() // net/http looks twice a second
-	}
-	h.mu.Unlock()
-	h.serving.Wait()
-}
-
-// handed is a listener of connections that somebody else has accepted.
-type handed struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-// Accept implements net.Listener.
-func (l *handed) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (l *handed) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (*handed) Addr() net.Addr { return &net.TCPAddr{} }
-
-// http2Conn is a client connection while net/http has it. It replays what we have
-// read, counts what passes, and ends floods.
+// http2Conn is a client connection that speaks HTTP/2.
 type http2Conn struct {
 	link
-	net.Conn
+	http2Session
 
-	early    []byte // read before the hand-over
-	upgraded bool   // it began with a request of HTTP/1.1
-	requests atomic.Uint64
-	waiting  atomic.Int64 // streams in the queue
+	upgraded bool          // it began with a request of HTTP/1.1
+	requests atomic.Uint64 // streams so far
+	waiting  atomic.Int64  // streams in the queue
+	arrivals atomic.Uint64 // reads that brought something
+	ending   atomic.Bool   // nothing more is read
+	told     atomic.Bool   // the client knows that it is to send no more requests
 
-	writing sync.Mutex
-	out     frames // guarded by writing: where in its frames the outgoing side is
-	spoken  bool   // guarded by writing: the first frame has gone out
-	bye     []byte // guarded by writing: GOAWAY that is to be sent
-	said    chan struct{}
-	mute    bool // guarded by writing: nothing may follow the GOAWAY
+	// The next belong to the goroutine that reads.
+	flood flood
+	late  bool      // a head is not here as a whole, and has a deadline
+	ready []*stream // whose heads are here
 
-	mu      sync.Mutex
-	flood   flood // guarded by mu
-	streams int   // guarded by mu: served now
-	heading bool  // guarded by mu: a head is not here as a whole
-	leaving bool  // guarded by mu: nothing more is read
-	closed  bool  // guarded by mu
+	silence *time.Timer // guarded by mu: looks after a client that says nothing
+	heard   uint64      // guarded by mu: arrivals at its last look
+	asked   bool        // guarded by mu: an answer is awaited
+
+	state   sync.Mutex // before it no other is held but conn
+	running int        // guarded by state: streams that are served
+	closed  bool       // guarded by state
 }
 
 // newHTTP2Conn takes over the socket of c.
 func newHTTP2Conn(c *conn, early []byte) *http2Conn {
-	h := &http2Conn{Conn: c.nc, early: append([]byte(nil), early...)}
+	h := &http2Conn{}
 	h.id, h.peer, h.scheme, h.shard = c.id, c.peer, c.scheme, c.shard
-	h.init(c.srv, h)
+	raw := c.raw
+	if h.scheme == "https" {
+		raw = nil
+	}
+	h.http2Session.init(c.nc, raw, h)
+	h.missed = len(preface)
+	h.early = append([]byte(nil), early...)
+	h.link.init(c.srv, h)
+	h.announce(http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(c.srv.cfg.HTTP2Streams)},
+		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(h.limitOfHead())})
 	return h
 }
 
-var (
-	errFlood   = errors.New("flood of control frames")
-	errLeaving = errors.New("the connection was ended")
-)
-
-// goAwayTime bounds the words by which we end a connection.
-const goAwayTime = time.Second
-
-// Read implements net.Conn.
-func (c *http2Conn) Read(p []byte) (int, error) {
-	n, err := c.receive(p)
+// serve runs the connection to its end.
+func (c *http2Conn) serve() {
+	defer c.srv.conns.Done()
+	defer c.forget()
+	defer c.recover()
 	c.mu.Lock()
-	leaving := c.leaving // then what came is not looked at, as our GOAWAY will say
-	calm := leaving || c.flood.see(p[:n], c.srv.now())
-	last, late := c.flood.stream, c.heading
-	c.limitHead()
+	c.flush()
+	c.silence = time.AfterFunc(pingAfter, c.askAgain)
 	c.mu.Unlock()
+	defer c.silence.Stop()
+	c.limitHead()
+	c.finish(c.read())
+}
+
+// recover keeps a bug of ours to the connection that met it (rule R7).
+func (c *http2Conn) recover() {
+	if p := recover(); p != nil {
+		c.srv.log.Error("connection panicked", "peer", c.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		c.shard.Panics.Add(1)
+	}
+}
+
+// forget ends the connection for its streams and for the server.
+func (c *http2Conn) forget() {
+	c.mu.Lock()
+	left := make([]*http2Stream, 0, len(c.streams))
+	for _, st := range c.streams {
+		left = append(left, st)
+	}
+	c.fail(net.ErrClosed)
+	c.mu.Unlock()
+	_ = c.nc.Close() // nothing more to lose
+	for _, st := range left {
+		c.left(st)
+	}
+	c.state.Lock()
+	c.closed = true
+	c.state.Unlock()
+	c.srv.sweeper.remove(&c.link)
+	c.shard.ConnectionsClosed.Add(1)
+	c.srv.open.Add(-1)
+}
+
+// finish says why the connection ends.
+func (c *http2Conn) finish(err error) {
+	var code http2.Code
 	switch {
-	case leaving:
-		c.sayGoAway(last, noError)
-		return 0, errLeaving
-	case late && errors.Is(err, os.ErrDeadlineExceeded):
-		c.shard.Rejected[metrics.RejectTimeoutHead].Add(1)
-		c.sayGoAway(last, enhanceYourCalm)
-		return 0, err
-	case !calm:
+	case c.ending.Load(): // what came is not looked at, as our GOAWAY says
+		code = http2.NoError
+	case errors.Is(err, errFlood):
 		c.srv.log.Warn("connection ended for a flood of control frames", "peer", c.peer)
-		c.sayGoAway(last, enhanceYourCalm)
+		code = http2.EnhanceYourCalm
+	case c.late && errors.Is(err, os.ErrDeadlineExceeded):
+		c.shard.Rejected[metrics.RejectTimeoutHead].Add(1)
+		code = http2.EnhanceYourCalm
+	case errors.As(err, &code):
+	default:
+		return
+	}
+	c.sayGoAway(code)
+	if code != http2.NoError {
 		c.linger()
-		return 0, errFlood
 	}
-	return n, err
 }
 
-// limitHead bounds the time of a head that is not here as a whole (rule L1). Called
-// under mu.
-func (c *http2Conn) limitHead() {
-	heading := c.flood.inHead()
-	if heading == c.heading || c.leaving {
+// sayGoAway says our last words, and gives them a little time.
+func (c *http2Conn) sayGoAway(code http2.Code) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.missed > 0 { // nothing that it would understand
 		return
 	}
-	c.heading = heading
-	var limit time.Time
-	if heading {
-		limit = time.Now().Add(c.srv.cfg.HeadTimeout)
+	c.leaving = true
+	_ = c.nc.SetWriteDeadline(time.Now().Add(goAwayTime)) // of a write in progress, too; fails on a closed connection only
+	c.out = http2.AppendGoAway(c.out, c.highest, code)
+	c.flush()
+	for c.writing && c.err == nil {
+		c.drained.Wait()
 	}
-	_ = c.Conn.SetReadDeadline(limit) // fails on a closed connection only
-}
-
-func (c *http2Conn) receive(p []byte) (int, error) {
-	if n := copy(p, c.early); n > 0 {
-		c.early = c.early[n:]
-		return n, nil
-	}
-	n, err := c.Conn.Read(p)
-	c.shard.BytesIn.Add(uint64(n))
-	return n, err
-}
-
-// Write implements net.Conn.
-func (c *http2Conn) Write(p []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.mute { // an error would make net/http close the connection too early
-		return len(p), nil
-	}
-	n, err := c.Conn.Write(p)
-	c.spoken = true
-	if blamed := c.out.blamed(p[:n]); blamed > 0 {
-		c.mu.Lock()
-		c.flood.credit -= blamed * resetCost // Read notices
-		c.mu.Unlock()
-	}
-	c.finish()
-	return n, err
-}
-
-// sayGoAway tells the client why the connection ends, which net/http closes after it.
-// In the middle of a frame it waits for the end of that.
-func (c *http2Conn) sayGoAway(lastStream, code uint32) {
-	_ = c.SetWriteDeadline(time.Now().Add(goAwayTime)) // of a write in progress, too
-	c.writing.Lock()
-	c.bye, c.said = appendGoAway(nil, lastStream, code), make(chan struct{})
-	c.finish()
-	c.writing.Unlock()
-	t := time.NewTimer(goAwayTime)
-	defer t.Stop()
-	select {
-	case <-c.said:
-	case <-t.C:
-	}
-}
-
-// finish says what sayGoAway wants, where it fits. Called under writing.
-func (c *http2Conn) finish() {
-	if c.bye == nil || !c.out.between() {
-		return
-	}
-	if c.spoken {
-		_, _ = c.Conn.Write(c.bye) // it ends in any case
-	}
-	c.bye, c.mute = nil, true
-	close(c.said)
 }
 
 // linger drops a little of what still comes, since unread bytes would make the kernel
 // take back our last words (rule L5).
 func (c *http2Conn) linger() {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || c.Conn.SetReadDeadline(time.Now().Add(goAwayTime)) != nil {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.nc.SetReadDeadline(time.Now().Add(goAwayTime)) != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // whatever ends it, the connection ends
+	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // whatever ends it, the connection ends
 }
 
-// SetReadDeadline implements net.Conn.
-func (c *http2Conn) SetReadDeadline(t time.Time) error {
+// askAgain asks a client that has streams and says nothing whether it is still there, and
+// ends the connection if it does not answer.
+func (c *http2Conn) askAgain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.leaving { // that deadline stays
+	now := c.arrivals.Load()
+	silent := now == c.heard && len(c.streams) > 0
+	c.heard = now
+	switch {
+	case c.err != nil:
+	case silent && c.asked:
+		c.fail(os.ErrDeadlineExceeded)
+	case silent:
+		c.asked = true
+		c.out = http2.AppendFrame(c.out, http2.Ping, 0, 0, make([]byte, 8))
+		c.flush()
+		c.silence.Reset(pingTime)
+	default:
+		c.asked = false
+		c.silence.Reset(pingAfter)
+	}
+}
+
+// saw implements http2Role.
+func (c *http2Conn) saw(h http2.Head) error {
+	if !c.flood.see(h, c.srv.now()) {
+		return errFlood
+	}
+	return nil
+}
+
+// limitOfHead implements http2Role.
+func (c *http2Conn) limitOfHead() int { return headSlack * c.srv.cfg.HeadBytes }
+
+// patience implements http2Role.
+func (c *http2Conn) patience() time.Duration { return c.srv.cfg.WriteTimeout }
+
+// moved implements http2Role.
+func (c *http2Conn) moved(in, out int) {
+	if in > 0 {
+		c.shard.BytesIn.Add(uint64(in))
+		c.arrivals.Add(1)
+	}
+	if out > 0 {
+		c.shard.BytesOut.Add(uint64(out))
+	}
+}
+
+// blamed implements http2Role.
+func (c *http2Conn) blamed() { c.flood.credit -= resetCost } // the next frame notices
+
+// goneAway implements http2Role: a client that wants nothing pushed gets nothing pushed.
+func (*http2Conn) goneAway(uint32, http2.Code) {}
+
+// setting implements http2Role.
+func (*http2Conn) setting(http2.Setting) {}
+
+// left implements http2Role.
+func (*http2Conn) left(st *http2Stream) { st.of.(*stream).guard.clientLeft() }
+
+// rest implements http2Role: it starts the streams whose heads have come.
+func (c *http2Conn) rest() {
+	for i, st := range c.ready {
+		go st.serve()
+		c.ready[i] = nil
+	}
+	c.ready = c.ready[:0]
+	c.limitHead()
+}
+
+// limitHead bounds the time of a head that is not here as a whole (rule L1), and of the
+// client's first words.
+func (c *http2Conn) limitHead() {
+	late := c.inHead() || !c.begun
+	if late == c.late {
+		return
+	}
+	c.late = late
+	var limit time.Time
+	if late {
+		limit = time.Now().Add(c.srv.cfg.HeadTimeout)
+	}
+	c.readBy(limit)
+	if c.ending.Load() {
+		c.unblock()
+	}
+}
+
+// take implements http2Role: a request, or the trailers of one.
+func (c *http2Conn) take(id uint32, end bool) error {
+	f := &c.fields
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st := c.streams[id]; st != nil {
+		return c.takeTrailers(st, end)
+	}
+	switch {
+	case id%2 == 0:
+		return http2.ProtocolError
+	case id <= c.highest && c.resetByUs(id):
+		return nil
+	case id <= c.highest:
+		return http2.StreamClosed
+	}
+	if c.ending.Load() { // GOAWAY will say that it was not looked at
 		return nil
 	}
-	return c.Conn.SetReadDeadline(t)
-}
-
-// Close implements net.Conn. It may be called more than once.
-func (c *http2Conn) Close() error {
+	if !f.large && !f.isRequest() {
+		c.highest = id
+		c.resetID(id, http2.ProtocolError)
+		return nil
+	}
+	room := len(c.streams) < c.srv.cfg.HTTP2Streams
+	c.mu.Unlock() // to enter, others are locked
+	room = room && c.enter()
+	late := c.ending.Load() // after it, since nothing ends a connection that has entered
+	if room && late {
+		c.exit()
+	}
 	c.mu.Lock()
-	first := !c.closed
-	c.closed = true
-	last := first && c.streams == 0
-	c.mu.Unlock()
-	err := c.Conn.Close()
-	if first {
-		c.srv.sweeper.remove(&c.link)
-		c.shard.ConnectionsClosed.Add(1)
-		c.srv.open.Add(-1)
+	if late {
+		return nil
 	}
-	if last {
-		c.srv.conns.Done()
+	c.highest = id
+	if !room {
+		c.resetID(id, http2.RefusedStream)
+		return nil
 	}
-	return err
+	st := newStream(c, end)
+	c.add(&st.http2Stream, id)
+	c.ready = append(c.ready, st)
+	return nil
 }
 
-// enter counts a stream, unless the connection is closed.
+// newStream makes a stream of the fields that have come.
+func newStream(c *http2Conn, end bool) *stream {
+	st := &stream{conn: c, fault: c.fields.fault(), hasLength: c.fields.length}
+	st.init(c.srv, st)
+	st.client = st
+	st.of, st.ended, st.due = st, end, c.fields.due
+	st.x = takeExchange(&st.link)
+	st.recv = st.x.received[:0]
+	b := c.fields.appendHead(st.x.in[:0])
+	st.x.in, st.x.used = b[:cap(b)], len(b)
+	return st
+}
+
+// takeTrailers takes the end of a request (rule H10). Called under mu.
+func (c *http2Conn) takeTrailers(st *http2Stream, end bool) error {
+	f := &c.fields
+	switch {
+	case st.ended:
+		c.blame(st, http2.StreamClosed)
+	case !end, f.bad, f.seen != 0, f.large, f.length:
+		c.blame(st, http2.ProtocolError)
+	default:
+		st.of.(*stream).trailers = append([]byte(nil), f.text...)
+		c.end(st)
+	}
+	return nil
+}
+
+// enter counts a stream, if there may be one more: a client that gives streams up faster
+// than they end has to wait.
 func (c *http2Conn) enter() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	c.state.Lock()
+	defer c.state.Unlock()
+	if c.running >= 2*c.srv.cfg.HTTP2Streams {
 		return false
 	}
-	if c.streams++; c.streams == 1 {
+	if c.running++; c.running == 1 {
 		c.guard.enter(phaseClose, c.srv.now(), never) // it is not idle
 	}
+	c.srv.conns.Add(1)
 	return true
+}
+
+// exit is called once for every enter that was true.
+func (c *http2Conn) exit() {
+	c.state.Lock()
+	if c.running--; c.running == 0 && !c.closed {
+		c.idle()
+	}
+	c.state.Unlock()
+	c.srv.conns.Done()
+}
+
+// idle makes the connection idle: it may be so for a while, in a drain for a shorter one.
+func (c *http2Conn) idle() {
+	now := c.srv.now()
+	c.guard.enter(phaseIdle, now, now+c.srv.idleTimeout.Load())
 }
 
 // mayWait takes one of the waiting places that a single connection may have: half of
@@ -348,42 +366,28 @@ func (c *http2Conn) mayWait() bool {
 	return false
 }
 
-// leave is called once for every enter that was true.
-func (c *http2Conn) leave() {
+// drain tells the client to send its next requests elsewhere. What is on its way is
+// served; the connection ends when it has been idle for a moment.
+func (c *http2Conn) drain() {
+	if c.told.Swap(true) {
+		return
+	}
 	c.mu.Lock()
-	c.streams--
-	idle := c.streams == 0 && !c.closed
-	last := c.streams == 0 && c.closed
-	if idle {
-		c.rest()
-	}
+	c.out = http2.AppendGoAway(c.out, http2.MaxWindow, http2.NoError)
+	c.flush()
 	c.mu.Unlock()
-	if last {
-		c.srv.conns.Done()
-	}
 }
 
-// rest makes the connection idle. net/http has a limit for that; in a drain ours is
-// shorter.
-func (c *http2Conn) rest() {
-	c.guard.enter(phaseIdle, c.srv.now(), never)
-	if c.srv.draining.Load() {
-		c.guard.shorten(int64(drainIdle))
-	}
-}
-
-func (*http2Conn) watch() {} // net/http reads all the time
+func (*http2Conn) watch() {} // it is read all the time
 
 func (*http2Conn) clearDeadlines() {} // what unblock did is final
 
 // unblock ends an idle connection, with a word to its client.
 func (c *http2Conn) unblock() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leaving = true
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
+	c.ending.Store(true)
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection only
 }
 
 func (c *http2Conn) wake() { c.unblock() }
 
-func (c *http2Conn) kill() { _ = c.Conn.Close() } // net/http notices
+func (c *http2Conn) kill() { _ = c.nc.Close() } // the goroutine that reads notices

@@ -45,7 +45,8 @@ func newRecorder(t testing.TB) (*function, func() []request) {
 func TestHTTP2IsServedLikeHTTP1(t *testing.T) {
 	onBoth(t, func(t *testing.T, network string) {
 		f, seen := newRecorder(t)
-		c := newPod(t, f.backend(), over(network)).dial2()
+		p := newPod(t, f.backend(), over(network))
+		c := p.dial2()
 		r := c.get("/a?b=%2F//c")
 		require.Equal(t, "GET /a?b=%2F//c HTTP/1.1\n", string(r.body))
 		require.Equal(t, "200", r.get(":status"))
@@ -55,6 +56,7 @@ func TestHTTP2IsServedLikeHTTP1(t *testing.T) {
 		require.Equal(t, "POST /p HTTP/1.1\nhello", string(c.receive(id).body))
 		id = c.open(false, "PUT", "/p")
 		c.data(id, false, "hello ")
+		p.waitQueue(1, 0) // it is streamed
 		c.data(id, true, "again")
 		require.Equal(t, "PUT /p HTTP/1.1\nhello again", string(c.receive(id).body))
 		require.Len(t, seen(), 3)
@@ -134,7 +136,7 @@ func TestH1ToH9MalformedHeadsAreRefused(t *testing.T) {
 	}
 }
 
-// A head that is far too large ends the connection: net/http does not even decode it.
+// A head that is far too large ends the connection: it is not even decoded.
 func TestHeadsFarBeyondTheLimitAreRefused(t *testing.T) {
 	f, seen := newRecorder(t)
 	c := newPod(t, f.backend()).dial2()
@@ -779,4 +781,50 @@ func TestTheLimitOfHeadsEndsWithThem(t *testing.T) {
 	time.Sleep(150 * time.Millisecond)
 	c.data(id, true, "b")
 	require.Equal(t, "POST / HTTP/1.1\nab", string(c.requireStatus(id, 200, "").body))
+}
+
+// What is on its way of bodies that nobody wants any more is no flood, and gives its window back.
+func TestBodiesOfRefusedRequestsAreDropped(t *testing.T) {
+	p := newPod(t, answering(), func(s *setup) { s.MaxBody = 10 })
+	c := p.dial2()
+	for range 5 {
+		var ids []uint32
+		for range 50 {
+			ids = append(ids, c.open(false, "POST", "/", "content-length", "200000"))
+		}
+		for _, id := range ids {
+			c.requireStatus(id, 413, "body_size")
+		}
+		for range 10 {
+			for _, id := range ids { // 8 MB in all
+				c.data(id, false, string(pattern(16<<10)))
+			}
+			c.ping()
+		}
+		for _, id := range ids {
+			c.headers(id, true, "x-sum", "5")
+		}
+	}
+	require.Equal(t, "200", c.get("/").get(":status"))
+}
+
+// A client that never opens a window leaves nothing behind.
+func TestStreamsThatNeverSendAreForgotten(t *testing.T) {
+	b := proxy.BackendFunc(func(x *proxy.Exchange) error {
+		x.Respond(200, 5000)
+		if _, err := x.Write(pattern(5000)); err != nil {
+			return err
+		}
+		return x.Finish()
+	})
+	p := newPod(t, b)
+	c := p.dial2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for range 300 {
+		id := c.open(true, "GET", "/")
+		c.pump(func() bool { return len(c.streams[id].head) > 0 })
+		require.NoError(t, c.fr.WriteRSTStream(id, http2.ErrCodeCancel))
+	}
+	p.waitQueue(0, 0)
+	require.NoError(t, c.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 16}))
+	require.Equal(t, pattern(5000), c.get("/").body)
 }

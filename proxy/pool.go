@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,10 +35,11 @@ type HTTPBackend struct {
 	open  atomic.Int64 // connections of HTTP/1.1, idle and busy
 	limit idleLimit
 
-	mu     sync.Mutex
-	idle   []*upstream     // guarded by mu; the newest is last
-	closed bool            // guarded by mu
-	http2  *http.Transport // guarded by mu; nil before it is needed
+	mu      sync.Mutex
+	idle    []*upstream   // guarded by mu; the newest is last
+	closed  bool          // guarded by mu
+	peers   []*http2Peer  // guarded by mu: connections of HTTP/2
+	dialing chan struct{} // of one place, made when it is needed: who opens a connection of HTTP/2
 }
 
 // get takes the newest idle connection, or opens one. reused tells which.
@@ -94,10 +95,10 @@ func (b *HTTPBackend) CloseIdle() {
 	b.mu.Lock()
 	idle := b.idle
 	b.idle, b.closed = nil, true
-	h := b.http2
+	peers := slices.Clone(b.peers)
 	b.mu.Unlock()
-	if h != nil {
-		h.CloseIdleConnections()
+	for _, p := range peers {
+		p.retire()
 	}
 	for _, u := range idle {
 		u.close()
@@ -112,6 +113,14 @@ func (c cancelFunc) Interrupt() { c() }
 // dial opens a connection. A function that refuses is asked again for
 // ConnectTimeout while it is starting.
 func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
+	nc, err := b.reach(x)
+	if err != nil {
+		return nil, err
+	}
+	return newUpstream(nc, &b.open)
+}
+
+func (b *HTTPBackend) reach(x *Exchange) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), b.ConnectTimeout)
 	defer cancel()
 	if err := x.OnInterrupt(cancelFunc(cancel)); err != nil {
@@ -133,7 +142,7 @@ func (b *HTTPBackend) dial(x *Exchange) (*upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
-	return newUpstream(nc, &b.open)
+	return nc, nil
 }
 
 func (b *HTTPBackend) connect(ctx context.Context) (net.Conn, error) {

@@ -30,7 +30,7 @@ func (x *Exchange) socket() net.Conn {
 	case *conn:
 		return o.nc
 	case *stream:
-		return o.conn.Conn
+		return o.conn.nc
 	default:
 		return nil
 	}

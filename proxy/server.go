@@ -59,7 +59,6 @@ type Server struct {
 
 	sweeper     *sweeper
 	hangups     *hangups
-	http2       http2
 	conns       sync.WaitGroup
 	open        atomic.Int64 // connections
 	ids         atomic.Uint64
@@ -91,7 +90,6 @@ func New(p Parts) (*Server, error) {
 	s.limits.AnyUpgrade = s.hooks.Rules.AnyUpgrade
 	s.classes, s.fairness, s.seed = p.Classes, p.Fairness, maphash.MakeSeed()
 	s.sorts = len(p.Classes) > 1 || p.Fairness != (Fairness{})
-	s.http2.srv = s
 	s.descriptors = mostDescriptors()
 	if s.most = p.Config.Connections; s.most == 0 {
 		s.most = mostConnections()
@@ -126,10 +124,10 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		s.startDrain(ctx)
+		s.startDrain()
 		s.linger()
 	case err = <-failed:
-		s.startDrain(ctx)
+		s.startDrain()
 	}
 	for _, e := range entrances {
 		s.close(e)
@@ -137,7 +135,6 @@ func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
 	s.endTunnels() // those that began meanwhile: their clients will find another pod now
 	lost := s.finishDrain()
 	s.log.Info("drained", "lost", lost)
-	s.http2.end()
 	s.sweeper.end()
 	_ = s.hangups.close()
 	watching.Wait()
@@ -258,14 +255,18 @@ func (s *Server) forget(c *conn) {
 }
 
 // startDrain makes answers say Connection: close and idle connections end soon.
-func (s *Server) startDrain(ctx context.Context) {
+func (s *Server) startDrain() {
 	s.draining.Store(true)
 	s.idleTimeout.Store(int64(drainIdle))
-	s.sweeper.each(func(l *link) { l.guard.shorten(int64(drainIdle)) })
+	s.sweeper.each(func(l *link) {
+		if c, ok := l.guard.owner.(*http2Conn); ok {
+			c.drain()
+		}
+		l.guard.shorten(int64(drainIdle))
+	})
 	if s.hooks.Rules.Linger == nil {
 		s.endTunnels()
 	}
-	s.http2.drain(context.WithoutCancel(ctx))
 }
 
 // endTunnels tells all tunnels to end.

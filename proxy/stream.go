@@ -2,145 +2,139 @@ package proxy
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/textproto"
 	"runtime/debug"
-	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy/http1"
+	"github.com/fnpod/fnpod/proxy/http2"
 )
 
-// stream is one request of an HTTP/2 connection. net/http speaks the protocol; the
-// request is checked like any other, and goes the same way.
+// stream is one request of an HTTP/2 connection. It is checked like any other, and goes
+// the same way.
 type stream struct {
 	link
+	http2Stream
 
-	conn *http2Conn
-	w    http.ResponseWriter
-	r    *http.Request
-	ctl  *http.ResponseController
+	conn      *http2Conn
+	x         *Exchange
+	fault     error  // why the head cannot be looked at
+	hasLength bool   // the head says how long the body is
+	grpc      bool   // the request speaks gRPC
+	trailers  []byte // guarded by session.mu: of the request
 
-	status    int         // of the head
-	headReady bool        // the head is in w.Header() and not yet sent
-	sent      atomic.Bool // the head is on its way: no second status
-	stall     *time.Timer // strikes when a write waits too long
-
-	ending sync.Mutex
-	ended  bool // guarded by ending: net/http has taken back what stall would use
+	readBy    time.Time   // for the next piece of the body; zero: none
+	block     []byte      // the head as fields of HTTP/2
+	headReady bool        // which was not yet sent
+	headSent  atomic.Bool // it is on its way: no second status
+	last      []byte      // the trailers of the answer, likewise
+	tail      []byte      // the end of the answer
+	tailed    bool        // which is here
+	corked    bool        // what is sent may wait for the end
 }
 
-// pieceBytes is what a client has WriteTimeout to take. bufferedBytes of an answer's
-// end are kept by net/http until the request's goroutine has returned.
-const pieceBytes, bufferedBytes = 16 << 10, 4 << 10
+// pieceBytes is what a peer has its time to take.
+const pieceBytes = 16 << 10
 
-// serveStream takes one request from its head to the last byte of its answer. It
-// panics with http.ErrAbortHandler to reset a stream whose answer is not whole:
-// returning would end it well.
-func (s *Server) serveStream(ctx context.Context, c *http2Conn, w http.ResponseWriter, r *http.Request) {
-	if !c.enter() {
-		panic(http.ErrAbortHandler)
-	}
-	defer c.leave()
-	st := &stream{conn: c, w: w, r: r, ctl: http.NewResponseController(w)}
-	st.id, st.peer, st.scheme, st.shard, st.stream = c.id, c.peer, c.scheme, c.shard, st
+// serve takes the request from its head to the last byte of its answer.
+func (st *stream) serve() {
+	c, x := st.conn, st.x
+	defer c.exit()
+	st.link.id, st.peer, st.scheme, st.shard, st.stream = c.id, c.peer, c.scheme, c.shard, st
 	st.requests = c.requests.Add(1) - 1
-	st.init(s, st)
-	st.client = st
-	st.guard.enter(phaseClose, s.now(), never) // the body's time is watched by net/http
-	s.sweeper.add(&st.link)
-	x := takeExchange(&st.link)
+	st.guard.enter(phaseClose, c.srv.now(), never) // the body's time is watched by who reads
+	c.srv.sweeper.add(&st.link)
 	defer func() {
-		s.sweeper.remove(&st.link)
-		st.end()
+		c.srv.sweeper.remove(&st.link)
+		st.end(x)
 		x.release()
 	}()
 	defer st.recover()
-	st.run(ctx, x)
-	if !x.answer.finished || st.aborted {
-		panic(http.ErrAbortHandler)
-	}
+	st.run(x)
 }
 
 // recover keeps a bug of ours to the stream that met it (rule R7).
 func (st *stream) recover() {
-	p := recover()
-	if p == nil {
-		return
-	}
-	if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+	if p := recover(); p != nil {
 		st.srv.log.Error("stream panicked", "peer", st.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		st.shard.Panics.Add(1)
+		st.aborted = true
 	}
-	panic(http.ErrAbortHandler)
 }
 
-// end waits until nobody uses what net/http takes back.
-func (st *stream) end() {
-	st.ending.Lock()
-	st.ended = true
-	st.ending.Unlock()
+// end ends the stream, if it has not ended: well only if the answer is whole. Nobody uses
+// the Exchange after it.
+func (st *stream) end(x *Exchange) {
+	s := st.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.tailed && !st.aborted {
+		_ = st.sendNow(st.tail, true) // then it is not whole
+	}
+	switch {
+	case !st.sent:
+		s.resetLocked(&st.http2Stream, http2.InternalError)
+	case !st.ended: // nobody wants the rest of the body
+		s.resetLocked(&st.http2Stream, http2.NoError)
+	}
+	s.free(nil, len(st.recv)-st.taken)
+	x.received, x.block = st.recv[:0], st.block[:0]
+	st.recv, st.closed = nil, true
+	s.flush()
 }
 
-func (st *stream) run(ctx context.Context, x *Exchange) {
-	if err := x.takeHead(st.r); err != nil {
+func (st *stream) run(x *Exchange) {
+	err := x.takeHead()
+	if err == nil {
+		err = x.frameStream()
+	}
+	if err != nil {
 		st.reject(x, err)
 		return
 	}
-	if err := x.frameStream(); err != nil {
-		st.reject(x, err)
+	if st.gone() {
+		x.arrived = st.srv.now()
+		st.shard.Accepted.Add(1)
+		x.conclude(x.arrived, ErrClientGone, nil)
 		return
 	}
-	left := context.AfterFunc(ctx, st.guard.clientLeft)
-	defer left()
-	err := x.attempt()
+	err = x.attempt()
 	end := st.srv.now()
 	x.conclude(end, err, st.guard.finish(end))
 }
 
+// gone reports whether the client has given the stream up.
+func (st *stream) gone() bool {
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	return st.cause != nil
+}
+
 // reject answers a request that never got as far as the queue.
 func (st *stream) reject(x *Exchange, err error) {
-	if st.r.Context().Err() != nil && errors.Is(err, errCut) { // there is nobody to answer
+	if errors.Is(err, errCut) && st.gone() { // there is nobody to answer
 		st.shard.Rejected[metrics.RejectCut].Add(1)
 		return
 	}
 	x.refuse(err)
 }
 
-// takeHead writes the request as a head of HTTP/1.1 and parses that, so that there
-// is one set of rules for both protocols (rules H1 to H9). Nothing can move between
-// the parts: none holds a byte that ends it.
-func (x *Exchange) takeHead(r *http.Request) error {
-	if !http1.ValidName(r.Method) {
-		return http1.ErrMethod
+// takeHead parses the request, of which x.in has the lines.
+func (x *Exchange) takeHead() error {
+	st := x.c.stream
+	if st.fault != nil {
+		x.req.Method = nil
+		return st.fault
 	}
-	if !cleanTarget(r.RequestURI) {
-		return http1.ErrTarget
-	}
-	if r.RequestURI[0] != '/' && r.RequestURI != "*" && r.Method != http.MethodConnect {
-		return http1.ErrTarget
-	}
-	b := append(x.in[:0], r.Method...)
-	b = append(append(append(b, ' '), r.RequestURI...), " HTTP/1.1\r\nHost: "...)
-	b = append(append(b, r.Host...), '\r', '\n')
-	for name, values := range r.Header {
-		if name == "Host" {
-			continue
-		}
-		for _, v := range values {
-			b = append(append(append(b, name...), ':', ' '), textproto.TrimString(v)...)
-			b = append(b, '\r', '\n')
-		}
-	}
-	if r.ContentLength < 0 { // an end of its own, as chunks have in HTTP/1.1
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	bodiless := st.bodiless()
+	b := x.in[:x.used]
+	if !st.hasLength && !bodiless {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...) // an end of its own, as chunks have in HTTP/1.1
 	}
 	b = append(b, '\r', '\n')
 	x.in, x.used = b[:cap(b)], len(b)
@@ -150,40 +144,65 @@ func (x *Exchange) takeHead(r *http.Request) error {
 		return err
 	case n != len(b):
 		return http1.ErrHeader
-	case r.ContentLength >= 0 && x.req.Length != r.ContentLength:
+	case bodiless && x.req.Length != 0:
 		return http1.ErrFraming // a length that the stream's end contradicts
 	}
 	x.head, x.taken = n, n
 	x.req.KeepAlive, x.req.Upgrade = true, nil
+	contentType, _ := x.Field("Content-Type")
+	st.grpc = isGRPC(contentType)
 	return nil
 }
 
-// cleanTarget refuses what would end a request line.
-func cleanTarget(target string) bool {
-	for i := range len(target) {
-		if c := target[i]; c <= ' ' || c == 0x7f {
-			return false
+// bodiless reports whether the stream has ended without a body.
+func (st *stream) bodiless() bool {
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	return st.ended && len(st.recv) == 0 && len(st.trailers) == 0
+}
+
+// fault names what is wrong with the pseudo fields of a request.
+func (f *http2Fields) fault() error {
+	target := f.get(pseudoPath)
+	switch {
+	case f.large:
+		return http1.ErrHeaderSize
+	case !http1.ValidName(f.pseudo[pseudoMethod]):
+		return http1.ErrMethod
+	case target == nil: // CONNECT
+		target = f.pseudo[pseudoAuthority]
+	case target[0] != '/' && string(target) != "*":
+		return http1.ErrTarget
+	}
+	for _, c := range target {
+		if c <= ' ' || c == 0x7f { // it would end a request line
+			return http1.ErrTarget
 		}
 	}
-	return target != ""
+	return nil
 }
 
 // frameStream decides how the body is read. Small ones are read before the request
-// queues, as on a connection of HTTP/1.
+// queues, as on a connection of HTTP/1, and so is what is here already.
 func (x *Exchange) frameStream() error {
 	b, cfg := &x.body, &x.c.srv.cfg
-	x.req.Expect100 = false // net/http says 100 Continue when the body is read first
-	length := x.req.Length
+	length, here := x.req.Length, x.c.stream.whole(max(cfg.BufferBody, upSize))
+	b.owes100 = x.req.Expect100
 	switch {
 	case length == 0:
-		b.inMemory, b.done = true, true
+		b.inMemory, b.done, b.owes100 = true, true, false
 		return nil
 	case cfg.MaxBody > 0 && length > cfg.MaxBody:
 		return errBodyTooLarge
 	case length < 0:
 		b.chunked = true
-		return nil
-	case length > cfg.BufferBody:
+		if length = here; length < 0 {
+			return nil
+		}
+		if cfg.MaxBody > 0 && length > cfg.MaxBody {
+			return errBodyTooLarge
+		}
+	case length > cfg.BufferBody && here < 0:
 		b.left = length
 		return nil
 	}
@@ -192,6 +211,9 @@ func (x *Exchange) frameStream() error {
 		x.growIn(end)
 	}
 	for x.used < end {
+		if err := x.send100(); err != nil {
+			return err
+		}
 		n, err := x.readClient(x.in[x.used:end])
 		x.used += n
 		b.total += int64(n)
@@ -202,6 +224,17 @@ func (x *Exchange) frameStream() error {
 	}
 	b.whole, b.inMemory, b.done, x.taken = x.in[x.head:x.used], true, true, x.used
 	return x.atStreamEnd()
+}
+
+// whole returns the size of a body that is here up to its end and has at most so many
+// bytes, else -1.
+func (st *stream) whole(most int64) int64 {
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	if n := int64(len(st.recv) - st.taken); st.ended && st.cause == nil && n <= most {
+		return n
+	}
+	return -1
 }
 
 // atStreamEnd makes sure that a body of the declared length ends there.
@@ -225,9 +258,14 @@ func (x *Exchange) readStream(p []byte) (int, error) {
 	if b.done {
 		return 0, io.EOF
 	}
+	if err := x.send100(); err != nil {
+		return x.bodyFailed(err)
+	}
 	n, err := x.readClient(p)
 	if n > 0 {
-		b.left -= int64(n)
+		if b.left -= int64(n); !b.chunked && b.left < 0 {
+			return x.bodyFailed(io.ErrUnexpectedEOF)
+		}
 		if err := b.count(x, int64(n)); err != nil {
 			return 0, err
 		}
@@ -247,114 +285,99 @@ func (x *Exchange) readStream(p []byte) (int, error) {
 
 // takeTrailers keeps the trailers that may go on.
 func (x *Exchange) takeTrailers() {
-	for name, values := range x.c.stream.r.Trailer {
-		for _, v := range values {
-			if http1.ValidTrailer(name) && http1.ValidValue(v) {
-				x.body.trailers = append(x.body.trailers, http1.Field{Name: []byte(name), Value: []byte(v)})
-			}
-		}
-	}
-}
-
-// head takes the assembled head into the fields of net/http.
-func (st *stream) head(x *Exchange) {
-	a, h := &x.answer, st.w.Header()
-	clear(h)                // of an answer that was too late
-	h["Content-Type"] = nil // a body without a type goes on without
-	bodiless := a.status == http.StatusNoContent || a.status == http.StatusNotModified
-	takeApart(a.out, h, a.noBody && !bodiless)
-	a.out = a.out[:0]
-	switch {
-	case isGRPC(h): // which frames its messages itself
-		h["Content-Length"] = nil
-	case a.length >= 0 && !bodiless:
-		h["Content-Length"] = []string{strconv.FormatInt(a.length, 10)}
-	}
-	if st.srv.draining.Load() {
-		h["Connection"] = []string{"close"} // net/http says GOAWAY
-	}
-	st.status, st.headReady = a.status, true
-}
-
-// takeApart adds the fields of a checked head to h, without the start line and what
-// is hop-by-hop, of which the length may be wanted all the same.
-func takeApart(head []byte, h http.Header, length bool) {
-	_, fields, _ := bytes.Cut(head, []byte("\r\n"))
-	for len(fields) > 0 {
+	st := x.c.stream
+	st.session.mu.Lock()
+	lines := st.trailers
+	st.session.mu.Unlock()
+	for len(lines) > 0 {
 		var line []byte
-		line, fields, _ = bytes.Cut(fields, []byte("\r\n"))
-		name, value, ok := bytes.Cut(line, []byte{':'})
-		kind := http1.KindOf(name)
-		wanted := !kind.HopByHop() && kind != http1.Host || length && kind == http1.ContentLength
-		if !ok || !wanted {
-			continue
+		line, lines, _ = bytes.Cut(lines, []byte("\r\n"))
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		if http1.ValidTrailer(name) {
+			x.body.trailers = append(x.body.trailers, http1.Field{Name: name, Value: value})
 		}
-		key := textproto.CanonicalMIMEHeaderKey(string(name))
-		h[key] = append(h[key], string(textproto.TrimBytes(value)))
 	}
 }
 
-// sendTrailers announces trailers to net/http, which sends them at the end.
+// head takes the assembled head as fields of HTTP/2.
+func (st *stream) head(x *Exchange) {
+	a := &x.answer
+	bodiless := a.status == http.StatusNoContent || a.status == http.StatusNotModified
+	if !a.dated {
+		a.out = st.srv.date.append(a.out)
+	}
+	contentType, _ := fieldOf(a.out, "Content-Type")
+	if a.length >= 0 && !bodiless && !isGRPC(contentType) { // gRPC frames its messages itself
+		a.out = appendLength(a.out, a.length)
+	}
+	st.block = appendBlock(http2.AppendStatus(x.block[:0], a.status), a.out, true)
+	a.out = a.out[:0]
+	st.headReady = true
+}
+
+// sendTrailers keeps what send sends at the end.
 func (st *stream) sendTrailers(trailers []byte) {
-	h := http.Header{}
-	takeApart(append([]byte("\r\n"), trailers...), h, false)
-	for name, values := range h {
-		st.w.Header()[http.TrailerPrefix+name] = values
-	}
-}
-
-// writeStalled ends a stream whose client takes nothing.
-func (st *stream) writeStalled() { _ = st.ctl.SetWriteDeadline(time.Unix(1, 0)) } // fails on an ended stream only
-
-// stalled is called by the timer, maybe when all is over.
-func (st *stream) stalled() {
-	st.ending.Lock()
-	defer st.ending.Unlock()
-	if !st.ended {
-		st.writeStalled()
+	if len(trailers) > 0 {
+		st.last = appendBlock(st.last[:0], append([]byte("\r\n"), trailers...), false)
 	}
 }
 
 // write implements client.
 func (st *stream) write(p []byte) error { return st.send(p, false) }
 
-// send sends the head, if that is still to be done, and p. Without last, everything
-// reaches the client now; with it, the end of the stream takes it along.
+// tailBytes of an answer's end are sent when its slot has been given back: a client that
+// asks again as soon as it has them finds it free.
+const tailBytes = 4 << 10
+
+// send sends the head, if that is still to be done, and p. With last, the end of p waits
+// for end.
 func (st *stream) send(p []byte, last bool) error {
-	if st.headReady {
-		st.headReady = false
-		st.sent.Store(true)
-		st.w.WriteHeader(st.status)
-	}
-	if len(p) == 0 && last {
-		return nil
-	}
-	st.shard.BytesOut.Add(uint64(len(p)))
-	for len(p) > pieceBytes || len(p) > bufferedBytes && last {
-		n := min(len(p), pieceBytes)
-		if err := st.piece(p[:n], !last); err != nil {
-			return err
+	if last {
+		n := max(len(p)-tailBytes, 0)
+		st.tail, st.tailed = p[n:], true
+		st.headSent.Store(true)
+		if p = p[:n]; n == 0 {
+			return nil
 		}
-		p = p[n:]
 	}
-	if !last {
-		return st.piece(p, true)
-	}
-	if _, err := st.w.Write(p); err != nil || st.ctl.SetWriteDeadline(time.Now().Add(st.srv.cfg.WriteTimeout)) != nil {
-		return ErrClientGone
-	}
-	return nil
+	st.session.mu.Lock()
+	defer st.session.mu.Unlock()
+	return st.sendNow(p, false)
 }
 
-// piece sends p and waits for the client to take it, not longer than WriteTimeout.
-func (st *stream) piece(p []byte, flush bool) error {
-	if d := st.srv.cfg.WriteTimeout; st.stall == nil {
-		st.stall = time.AfterFunc(d, st.stalled)
-	} else {
-		st.stall.Reset(d)
+// sendNow sends the head, if that is still to be done, and p, and with last the end of the
+// stream. It waits while the client takes nothing, not longer than WriteTimeout. Called
+// under mu, which it gives up meanwhile.
+func (st *stream) sendNow(p []byte, last bool) error {
+	s := st.session
+	if st.headReady {
+		st.headReady = false
+		if st.dead() != nil {
+			return ErrClientGone
+		}
+		st.headSent.Store(true)
+		flags := uint8(0)
+		if last && len(p) == 0 && len(st.last) == 0 {
+			flags, st.sent = http2.EndStream, true
+		}
+		s.out = http2.AppendHeaders(s.out, flags, st.http2Stream.id, st.block)
+		s.settle(&st.http2Stream)
+		if st.srv.draining.Load() && !st.conn.told.Swap(true) {
+			s.out = http2.AppendGoAway(s.out, http2.MaxWindow, http2.NoError)
+		}
 	}
-	defer st.stall.Stop()
-	if _, err := st.w.Write(p); err != nil || flush && st.ctl.Flush() != nil {
+	trailers := last && len(st.last) > 0
+	var err error
+	if !st.sent {
+		err = st.http2Stream.send(p, last && !trailers, st.srv.cfg.WriteTimeout)
+	}
+	if err == nil && trailers {
+		err = st.endWith(st.last)
+	}
+	if !st.corked || last {
+		s.flush()
+	}
+	if err != nil {
 		return ErrClientGone
 	}
 	return nil
@@ -362,33 +385,32 @@ func (st *stream) piece(p []byte, flush bool) error {
 
 // interim implements client.
 func (st *stream) interim(status int, fields []http1.Field) error {
-	h := st.w.Header()
-	takeApart(http1.AppendFields([]byte("\r\n"), fields), h, false)
-	st.w.WriteHeader(status)
-	clear(h)
+	block := http2.AppendStatus(nil, status)
+	block = appendBlock(block, http1.AppendFields([]byte("\r\n"), fields), false)
+	s := st.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st.dead() != nil {
+		return ErrClientGone
+	}
+	s.out = http2.AppendHeaders(s.out, 0, st.http2Stream.id, block)
+	s.flush()
 	return nil
 }
 
-func (st *stream) read(p []byte) (int, error) {
-	n, err := st.r.Body.Read(p)
-	if n > 0 {
-		return n, nil
-	}
-	return 0, err
-}
+// read implements client.
+func (st *stream) read(p []byte) (int, error) { return st.receive(p, st.readBy) }
 
 // setReadDeadline bounds the gap between two pieces of a body, if it is none in which
 // silence is legitimate.
 func (st *stream) setReadDeadline(d time.Duration) error {
-	if isGRPC(st.r.Header) {
-		return nil
+	if !st.grpc {
+		st.readBy = time.Now().Add(d)
 	}
-	return st.ctl.SetReadDeadline(time.Now().Add(d))
+	return nil
 }
 
-func (st *stream) stopReading() { _ = st.ctl.SetReadDeadline(time.Unix(1, 0)) } // fails on an ended stream only
-
-func (*stream) clearReadDeadline() {} // a deadline that struck ended the body for good
+func (*stream) clearReadDeadline() {} // one that struck ended the body for good
 
 // lastWords is how long a client of gRPC may take no byte when its time is up: then it
 // does not learn why.
@@ -399,23 +421,21 @@ const lastWords = time.Second
 func (st *stream) unblock() {
 	st.stopReading()
 	switch {
-	case !st.sent.Load():
-	case errors.Is(st.guard.cause, ErrTimeout) && isGRPC(st.r.Header): // called under guard.mu
-		_ = st.ctl.SetWriteDeadline(time.Now().Add(lastWords)) // fails on an ended stream only
+	case !st.headSent.Load():
+	case errors.Is(st.guard.cause, ErrTimeout) && st.grpc: // called under guard.mu
+		time.AfterFunc(lastWords, st.stopWriting)
 	default:
-		st.writeStalled()
+		st.stopWriting()
 	}
 }
 
 func (*stream) clearDeadlines() {}
 
-// watch implements client: the request's context tells us.
-func (*stream) watch() {}
+func (*stream) watch() {} // it is told
 
-// kill implements client.
 func (st *stream) wake() { st.unblock() }
 
 func (st *stream) kill() { st.conn.kill() }
 
-// abort implements client: serveStream resets the stream.
+// abort implements client: end resets the stream.
 func (*stream) abort() {}

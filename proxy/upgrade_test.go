@@ -153,6 +153,22 @@ func TestKnative4HTTP2ByUpgrade(t *testing.T) {
 	require.EqualValues(t, 3, p.metrics.Requests().Accepted)
 }
 
+// The head may be larger than what is read at once, and come as several frames.
+func TestKnative4HTTP2ByUpgradeOfALargeHead(t *testing.T) {
+	for _, size := range []int{10 << 10, 20 << 10, 40 << 10, 60 << 10} {
+		f, seen := newRecorder(t)
+		p := newPod(t, f.backend(), anyUpgrade, func(s *setup) { s.HeadBytes = 1<<16 - 1 })
+		value := string(pattern(size))
+		c := p.upgraded(strings.Replace(askHTTP2, "AAQAAAAF", "AAMAAABk", 1) + "X-Large: " + strings.Map(letter, value) + "\r\n")
+		require.Equal(t, "200", c.receive(1).get(":status"))
+		require.Equal(t, strings.Map(letter, value), seen()[0].header.Get("X-Large"))
+		require.Equal(t, "200", c.get("/").get(":status"))
+	}
+}
+
+// letter makes a letter of anything.
+func letter(r rune) rune { return 'a' + r%26 }
+
 // Whatever is wrong with the wish, the request is answered.
 func TestKnative4HTTP2ByUpgradeIsAWish(t *testing.T) {
 	f := newFunction(t, "tcp", calling(func(c *fconn, r request) { c.answer(r.header.Get("Upgrade") + r.header.Get("Http2-Settings")) }))
