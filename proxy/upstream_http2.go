@@ -660,7 +660,7 @@ func (p *http2Peer) open(c *call, block []byte) bool {
 	p.out = http2.AppendHeaders(p.out, flags, c.id, block)
 	if body.inMemory && !last {
 		c.unsent = body.whole
-		if n := int64(len(body.whole)); n <= min(c.sendWindow, p.sendWindow) && len(p.out) < outMost {
+		if n := int64(len(body.whole)); n <= min(c.sendWindow, p.sendWindow, outMost-int64(len(p.out))) {
 			c.unsent = nil
 			_ = c.send(body.whole, trailers == nil, 0) // there is room for it
 			if trailers != nil {
