@@ -151,7 +151,7 @@ func (st *http2Stream) send(p []byte, last bool, patience time.Duration) error {
 			}
 			continue
 		}
-		n := min(int64(len(p)), room)
+		n := min(int64(len(p)), max(room, 0)) // SETTINGS make windows negative, and an end needs none
 		end := last && n == int64(len(p))
 		flags := uint8(0)
 		if end {
