@@ -63,3 +63,18 @@ func TestUploadsEndInANegativeWindow(t *testing.T) {
 	require.Equal(t, 204, c.receive("POST").code)
 	require.Zero(t, p.count(namePanics))
 }
+
+// Padding counts against both windows (RFC 9113 §6.9.1), which it must not use up.
+func TestPaddingIsGivenBack(t *testing.T) {
+	f, seen := newRecorder(t)
+	p := newPod(t, f.backend())
+	c := p.dial2()
+	id := c.open(false, "POST", "/")
+	for range 1100 { // 275 KiB of padding
+		require.NoError(t, c.fr.WriteDataPadded(id, false, nil, make([]byte, 255)))
+	}
+	c.data(id, true, "hello")
+	r := c.receive(id)
+	require.Equal(t, "200", r.get(":status"), "%+v", r)
+	require.Equal(t, "hello", seen()[0].body)
+}

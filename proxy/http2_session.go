@@ -493,7 +493,6 @@ func (s *http2Session) beginBody(h http2.Head, b []byte) error {
 	if s.recvWindow -= int64(h.Length); s.recvWindow < 0 {
 		return http2.FlowControlError
 	}
-	s.free(nil, overhead)
 	st := s.streams[h.Stream]
 	switch {
 	case st == nil:
@@ -510,10 +509,9 @@ func (s *http2Session) beginBody(h http2.Head, b []byte) error {
 		if st.recvWindow -= int64(h.Length); st.recvWindow < 0 {
 			s.blame(st, http2.FlowControlError)
 			st = nil
-			break
 		}
-		st.freed += overhead
 	}
+	s.free(st, overhead)
 	s.owner, s.ends = st, h.Has(http2.EndStream)
 	if s.content == 0 {
 		s.endBody()
