@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
@@ -77,4 +78,55 @@ func TestPaddingIsGivenBack(t *testing.T) {
 	r := c.receive(id)
 	require.Equal(t, "200", r.get(":status"), "%+v", r)
 	require.Equal(t, "hello", seen()[0].body)
+}
+
+// wide opens windows for all that will ever come.
+func wide(c *client2) {
+	c.t.Helper()
+	require.NoError(c.t, c.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30}))
+	require.NoError(c.t, c.fr.WriteWindowUpdate(0, 1<<29))
+	c.thrifty = true
+}
+
+// sized answers with so many bytes.
+func sized(size int) proxy.Backend {
+	return proxy.BackendFunc(func(x *proxy.Exchange) error {
+		x.Respond(200, int64(size))
+		if _, err := x.Write(pattern(size)); err != nil {
+			return err
+		}
+		return x.Finish()
+	})
+}
+
+// L4: WriteTimeout is for bytes that a client does not take. A connection that had to wait
+// once is good for more requests when that time is over.
+func TestL4AConnectionOutlivesASlowWrite(t *testing.T) {
+	const size, limit = 16 << 20, time.Second
+	p := newPod(t, sized(size), func(s *setup) { s.WriteTimeout = limit })
+	c := p.dial2()
+	wide(c)
+	id := c.open(true, "GET", "/")
+	time.Sleep(limit / 4) // more than the buffers of the sockets hold wait meanwhile
+	require.Len(t, c.receive(id).body, size)
+	time.Sleep(limit + limit/4) // that time passes
+	require.Len(t, c.get("/").body, size)
+}
+
+// L4: a client that takes nothing is cut off, however much it says meanwhile.
+func TestL4ClientsOfHTTP2ThatTakeNothingAndTalk(t *testing.T) {
+	p := newPod(t, sized(16<<20), func(s *setup) { s.WriteTimeout = 200 * time.Millisecond })
+	c := p.dial2()
+	wide(c)
+	c.open(true, "GET", "/")
+	var talk []byte
+	for len(talk) < 64<<10 {
+		talk = append(talk, 0, 0, 4, byte(http2.FrameWindowUpdate), 0, 0, 0, 0, 0, 0, 0, 0, 1)
+	}
+	var err error
+	for err == nil {
+		_, err = c.nc.Write(talk)
+	}
+	require.False(t, isTimeout(err), "it is still there: %v", err)
+	p.waitQueue(0, 0)
 }

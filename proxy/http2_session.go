@@ -232,6 +232,9 @@ func (s *http2Session) look() error {
 	for err == nil && len(s.out) > 2*outMost && s.err == nil { // it takes none of our answers: nothing is taken of it
 		s.drained.Wait()
 	}
+	if err == nil {
+		err = s.err // a deadline ends no reading for which there is always something
+	}
 	s.mu.Unlock()
 	for _, st := range left {
 		s.role.left(st)
@@ -591,6 +594,9 @@ func (s *http2Session) free(st *http2Stream, n int) {
 func (s *http2Session) add(st *http2Stream, id uint32) {
 	st.session, st.id = s, id
 	st.sendWindow, st.recvWindow = s.firstWindow, streamWindow
+	if s.err != nil { // fail did not see it
+		st.cause, st.closed = s.err, true
+	}
 	s.streams[id] = st
 	s.highest = id
 }
@@ -761,6 +767,9 @@ func (s *http2Session) writeOut(rest []byte) {
 		s.drained.Broadcast()
 	}
 	s.writing = false
+	if !s.leaving && s.err == nil {
+		_ = s.nc.SetWriteDeadline(time.Time{}) // it would strike the next write; fails on a closed connection only
+	}
 	s.drained.Broadcast()
 }
 

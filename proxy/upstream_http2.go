@@ -723,8 +723,8 @@ func (p *http2Peer) take(id uint32, end bool) error {
 		return http2.ProtocolError
 	}
 	st := p.streams[id]
-	if st == nil {
-		return nil // it was reset
+	if st == nil || st.closed {
+		return nil // it was reset, or all are over: what the call has is another's by now
 	}
 	if st.ended {
 		p.blame(st, http2.StreamClosed)
