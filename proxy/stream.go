@@ -45,6 +45,7 @@ const pieceBytes = 16 << 10
 func (st *stream) serve() {
 	c, x := st.conn, st.x
 	defer c.exit()
+	defer st.recover() // of what ends the stream
 	st.link.id, st.peer, st.scheme, st.shard, st.stream = c.id, c.peer, c.scheme, c.shard, st
 	st.requests = c.requests.Add(1) - 1
 	st.guard.enter(phaseClose, c.srv.now(), never) // the body's time is watched by who reads

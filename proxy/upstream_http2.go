@@ -479,10 +479,11 @@ func (x *Exchange) blockOfTrailers() []byte {
 }
 
 const (
-	peerIdle     = 90 * time.Second // that a connection to the function may be idle
-	peerPatience = time.Minute      // for a function that takes nothing of what is on its way to it
-	peerHead     = headSlack << 14  // bytes of an answer's head that are looked at
-	peerStreams  = 100              // on a connection, before the function says how many
+	peerIdle     = 90 * time.Second                          // that a connection to the function may be idle
+	peerPatience = time.Minute                               // for a function that takes nothing of what is on its way to it
+	peerHead     = headSlack << 14                           // bytes of an answer's head that are looked at
+	bodyFrames   = outMost / http2.MinFrame * http2.HeadSize // bytes of the heads of frames around a body that fits into the buffer
+	peerStreams  = 100                                       // on a connection, before the function says how many
 )
 
 // http2Peer is a connection to the function that speaks HTTP/2.
@@ -660,7 +661,7 @@ func (p *http2Peer) open(c *call, block []byte) bool {
 	p.out = http2.AppendHeaders(p.out, flags, c.id, block)
 	if body.inMemory && !last {
 		c.unsent = body.whole
-		if n := int64(len(body.whole)); n <= min(c.sendWindow, p.sendWindow, outMost-int64(len(p.out))) {
+		if n := int64(len(body.whole)); n <= min(c.sendWindow, p.sendWindow, outMost-int64(len(p.out))-bodyFrames) {
 			c.unsent = nil
 			_ = c.send(body.whole, trailers == nil, 0) // there is room for it
 			if trailers != nil {
