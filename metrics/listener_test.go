@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -24,10 +25,11 @@ type pipes struct {
 	conns  chan net.Conn
 	errs   chan error
 	closed chan struct{}
+	once   sync.Once // Run may close from two goroutines
 }
 
 func newPipes() *pipes {
-	return &pipes{make(chan net.Conn), make(chan error), make(chan struct{})}
+	return &pipes{conns: make(chan net.Conn), errs: make(chan error), closed: make(chan struct{})}
 }
 
 func (p *pipes) Accept() (net.Conn, error) {
@@ -42,11 +44,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 }
 
 func (p *pipes) Close() error {
-	select {
-	case <-p.closed:
-	default:
-		close(p.closed)
-	}
+	p.once.Do(func() { close(p.closed) })
 	return nil
 }
 
