@@ -117,3 +117,44 @@ func TestBusyClientsAreNoFlood(t *testing.T) {
 	}
 	require.Equal(t, "200", c.get("/").get(":status"))
 }
+
+// Trailers may still be on their way when we reset their stream (RFC 9113 §5.1), however many
+// we have reset since.
+func TestLateTrailersOfManyResetStreams(t *testing.T) {
+	c := newPod(t, answering()).dial2()
+	var ids []uint32
+	for range 300 {
+		id := c.open(false, "POST", "/")
+		require.NoError(t, c.fr.WriteWindowUpdate(id, 0)) // for which it is reset
+		c.receive(id)
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		c.headers(id, true, "x-late", "v")
+	}
+	c.ping()
+	require.Equal(t, "200", c.get("/").get(":status"))
+}
+
+// A frame that is wrong about a stream that does not exist is about the connection: RST_STREAM
+// must not be sent for it (RFC 9113 §6.4).
+func TestPrioritiesOfAWrongSize(t *testing.T) {
+	for _, opened := range []bool{true, false} {
+		c := newPod(t, proxy.BackendFunc(func(x *proxy.Exchange) error {
+			_, err := x.ReadBody(make([]byte, 100))
+			return err
+		})).dial2()
+		if opened {
+			c.open(false, "POST", "/")
+		} else {
+			c.promise()
+		}
+		require.NoError(t, c.fr.WriteRawFrame(http2.FramePriority, 0, c.last, []byte("four")))
+		if opened {
+			require.Equal(t, http2.ErrCodeFrameSize, c.requireReset(c.last).code)
+			continue
+		}
+		c.requireEnd(http2.ErrCodeFrameSize)
+		require.False(t, c.streams[c.last].reset)
+	}
+}

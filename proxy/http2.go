@@ -62,7 +62,7 @@ func newHTTP2Conn(c *conn, early []byte) *http2Conn {
 	if h.scheme == "https" {
 		raw = nil
 	}
-	h.http2Session.init(c.nc, raw, h)
+	h.http2Session.init(c.nc, raw, unreadWindow, h)
 	h.missed = len(preface)
 	h.early = append([]byte(nil), early...)
 	h.link.init(c.srv, h)
@@ -87,10 +87,16 @@ func (c *http2Conn) serve() {
 
 // recover keeps a bug of ours to the connection that met it (rule R7).
 func (c *http2Conn) recover() {
-	if p := recover(); p != nil {
-		c.srv.log.Error("connection panicked", "peer", c.peer, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		c.shard.Panics.Add(1)
+	if bug := recover(); bug != nil {
+		_ = c.panicked(bug) // the connection ends anyway
 	}
+}
+
+// panicked implements http2Role.
+func (c *http2Conn) panicked(bug any) error {
+	c.srv.log.Error("connection panicked", "peer", c.peer, "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
+	c.shard.Panics.Add(1)
+	return http2.InternalError
 }
 
 // forget ends the connection for its streams and for the server.
@@ -262,6 +268,9 @@ func (c *http2Conn) take(id uint32, end bool) error {
 	case id%2 == 0:
 		return http2.ProtocolError
 	case id <= c.highest && c.resetByUs(id):
+		return nil
+	case id <= c.highest && c.maybeReset():
+		c.resetID(id, http2.StreamClosed)
 		return nil
 	case id <= c.highest:
 		return http2.StreamClosed

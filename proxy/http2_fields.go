@@ -88,7 +88,7 @@ func (f *http2Fields) add(name, value []byte) {
 			return
 		}
 	case http1.Host:
-		if f.has(pseudoAuthority) {
+		if len(f.get(pseudoAuthority)) > 0 {
 			return
 		}
 	default:
@@ -183,7 +183,7 @@ func (f *http2Fields) appendHead(dst []byte) []byte {
 		target = f.get(pseudoAuthority)
 	}
 	dst = append(append(append(dst, ' '), target...), " HTTP/1.1\r\n"...)
-	if host := f.get(pseudoAuthority); host != nil {
+	if host := f.get(pseudoAuthority); len(host) > 0 {
 		dst = append(append(append(dst, "Host: "...), host...), "\r\n"...)
 	}
 	return append(dst, f.text...)

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -129,4 +130,81 @@ func TestL4ClientsOfHTTP2ThatTakeNothingAndTalk(t *testing.T) {
 	}
 	require.False(t, isTimeout(err), "it is still there: %v", err)
 	p.waitQueue(0, 0)
+}
+
+// Requests that wait with their bodies do not keep the one from going on that runs, which
+// comes on the same connection.
+func TestBodiesInTheQueueHoldUpNobody(t *testing.T) {
+	const queued, size = 40, 1 << 20
+	f, seen := newRecorder(t)
+	p := newPod(t, f.backend(), func(s *setup) { s.Queue.Limit, s.BufferBody = 1, 0 })
+	c := p.dial2()
+	first := c.open(false, "POST", "/first")
+	p.waitQueue(1, 0)
+	var others []uint32
+	for range queued {
+		id := c.open(false, "POST", "/other")
+		for range 3 { // nearly all that a new stream may send
+			c.data(id, false, string(pattern(16<<10)))
+		}
+		others = append(others, id)
+	}
+	p.waitQueue(1, queued)
+	c.upload(first, size)
+	require.Equal(t, "200", c.receive(first).get(":status"))
+	require.Len(t, seen()[0].body, size)
+	for _, id := range others { // who comes next is not told by the order of frames
+		c.data(id, true, "")
+	}
+	for _, id := range others {
+		require.Equal(t, "200", c.receive(id).get(":status"))
+	}
+}
+
+// Nor do answers that their clients do not take, on the connection to the function.
+func TestAnswersThatNobodyTakesHoldUpNobody(t *testing.T) {
+	const slow, size = 20, 1 << 20
+	ln := listen(t, "tcp")
+	serveH2C(t, ln, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(pattern(size)) })
+	b := &proxy.HTTPBackend{Network: "tcp", Address: ln.Addr().String(), ConnectTimeout: time.Second, Protocol: proxy.ProtocolH2C}
+	t.Cleanup(b.CloseIdle)
+	p := newPod(t, b)
+	c := p.dial2(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for range slow {
+		c.open(true, "GET", "/")
+	}
+	c.pump(func() bool {
+		for _, r := range c.streams {
+			if r.head == nil {
+				return false
+			}
+		}
+		return true
+	})
+	require.Len(t, p.dial().get("/").body, size)
+	idle, busy := b.Connections()
+	require.Equal(t, []int{0, 1}, []int{idle, busy}, "all on one connection")
+}
+
+// upload sends a body as the windows allow.
+func (c *client2) upload(id uint32, size int) {
+	c.t.Helper()
+	stream, whole := 65535, 65535
+	for size > 0 {
+		for n := min(size, stream, whole, 16<<10); n > 0; n = min(size, stream, whole, 16<<10) {
+			stream, whole, size = stream-n, whole-n, size-n
+			c.data(id, size == 0, string(pattern(n)))
+		}
+		if size == 0 {
+			return
+		}
+		f, err := c.fr.ReadFrame()
+		require.NoError(c.t, err)
+		if w, ok := f.(*http2.WindowUpdateFrame); ok && w.StreamID == id {
+			stream += int(w.Increment)
+		} else if ok && w.StreamID == 0 {
+			whole += int(w.Increment)
+		}
+		c.take(f)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -15,10 +16,11 @@ import (
 
 // What one connection of HTTP/2 may cost, in bytes.
 const (
-	streamWindow = 256 << 10 // of a body that may be on their way
-	connWindow   = 1 << 20   // the same for all bodies of a connection
-	outMost      = 64 << 10  // frames that wait to be written, before who sends more has to wait
-	frameRoom    = 32 << 10  // what is read at once: at least one whole frame
+	streamWindow = 256 << 10         // of a body that is being read and may be on their way, or wait for who reads
+	unreadWindow = http2.FirstWindow // the same while nobody reads it: a request in the queue
+	connWindow   = 1 << 20           // of all bodies of a connection, that may be on their way
+	outMost      = 64 << 10          // frames that wait to be written, before who sends more has to wait
+	frameRoom    = 32 << 10          // what is read at once: at least one whole frame
 )
 
 // http2Session is one connection of HTTP/2, to a client or to the function: what both
@@ -56,6 +58,7 @@ type http2Session struct {
 	firstWindow int64                   // guarded by mu: of a stream to the peer
 	recvWindow  int64                   // guarded by mu: what the peer may still send
 	freed       int                     // guarded by mu: bytes that the peer may send again and does not know yet
+	firstRoom   int                     // bytes of a body that the peer may send on a new stream
 	out         []byte                  // guarded by mu: frames to be written
 	spare       []byte                  // guarded by mu
 	writing     bool                    // guarded by mu: somebody writes, and will write what is added
@@ -66,9 +69,7 @@ type http2Session struct {
 	resets      [128]uint32    // guarded by mu: the latest streams that we have reset
 	nextReset   int            // guarded by mu
 	leaving     bool           // guarded by mu: our last words are being said
-	full        bool           // guarded by mu: one of blocked waits for room in out
-	opened      bool           // guarded by mu: the window of the connection has grown
-	blocked     []*http2Stream // guarded by mu: who waits for a window, or for room in out
+	blocked     []*http2Stream // guarded by mu: who waits for the connection's window or for room in out, in turn
 	drained     sync.Cond      // of mu: something was written
 	err         error          // guarded by mu: why the session is over
 }
@@ -96,10 +97,13 @@ type http2Role interface {
 	patience() time.Duration
 	// blamed is told, under mu, that a stream was reset for what the peer has done.
 	blamed()
+	// panicked reports a bug of ours, and returns what ends the connection (rule R7).
+	panicked(bug any) error
 }
 
-func (s *http2Session) init(nc net.Conn, raw syscall.RawConn, role http2Role) {
-	s.nc, s.raw, s.role = nc, raw, role
+// init makes a session whose peer may send firstRoom bytes of a body on a new stream.
+func (s *http2Session) init(nc net.Conn, raw syscall.RawConn, firstRoom int, role http2Role) {
+	s.nc, s.raw, s.firstRoom, s.role = nc, raw, firstRoom, role
 	s.table = http2.NewDecoder(tableBytes)
 	s.head.Length = -1
 	s.emit = s.fields.add
@@ -118,7 +122,7 @@ const tableBytes = 4096
 // announce appends our settings, and what is more than the protocol's first window.
 // Called under mu, or before anybody else knows the session.
 func (s *http2Session) announce(settings ...http2.Setting) {
-	s.out = http2.AppendSettings(s.out, append(settings, http2.Setting{ID: http2.InitialWindowSize, Value: streamWindow})...)
+	s.out = http2.AppendSettings(s.out, append(settings, http2.Setting{ID: http2.InitialWindowSize, Value: uint32(s.firstRoom)})...)
 	s.out = http2.AppendWindowUpdate(s.out, 0, connWindow-http2.FirstWindow)
 }
 
@@ -224,10 +228,7 @@ func (s *http2Session) look() error {
 		s.touched[i] = nil
 	}
 	s.touched = s.touched[:0]
-	if s.opened {
-		s.opened = false
-		s.wakeBlocked()
-	}
+	s.wakeNext()
 	s.flush()
 	for err == nil && len(s.out) > 2*outMost && s.err == nil { // it takes none of our answers: nothing is taken of it
 		s.drained.Wait()
@@ -344,7 +345,7 @@ func (s *http2Session) frame(h http2.Head, payload []byte) error {
 			return err
 		}
 	case http2.Priority:
-		s.priority(h, payload)
+		return s.priority(h, payload)
 	case http2.Reset:
 		return s.resetBy(h.Stream, http2.Code(binary.BigEndian.Uint32(payload)))
 	case http2.Settings:
@@ -377,13 +378,19 @@ func (s *http2Session) whole(stream uint32, block []byte, end bool) error {
 }
 
 // priority looks at a frame that has no meaning any more (RFC 9113 §5.3.2).
-func (s *http2Session) priority(h http2.Head, payload []byte) {
+func (s *http2Session) priority(h http2.Head, payload []byte) error {
+	s.mu.Lock()
+	idle := s.idle(h.Stream)
+	s.mu.Unlock()
 	switch {
+	case len(payload) != 5 && idle: // which cannot be reset (RFC 9113 §6.4)
+		return http2.FrameSizeError
 	case len(payload) != 5:
 		s.reset(h.Stream, http2.FrameSizeError)
 	case binary.BigEndian.Uint32(payload)&http2.MaxWindow == h.Stream:
 		s.reset(h.Stream, http2.ProtocolError)
 	}
+	return nil
 }
 
 // idle reports a stream that nobody has opened. Called under mu.
@@ -437,11 +444,14 @@ func (s *http2Session) resize(window int64) error {
 	by := window - s.firstWindow
 	s.firstWindow = window
 	for _, st := range s.streams {
+		was := st.sendWindow
 		if st.sendWindow += by; st.sendWindow > http2.MaxWindow {
 			return http2.FlowControlError
 		}
+		if was <= 0 && st.sendWindow > 0 {
+			s.touched = append(s.touched, st)
+		}
 	}
-	s.opened = true
 	return nil
 }
 
@@ -455,7 +465,6 @@ func (s *http2Session) windowUpdate(stream uint32, n int64) error {
 		if s.sendWindow += n; s.sendWindow > http2.MaxWindow {
 			return http2.FlowControlError
 		}
-		s.opened = true
 		return nil
 	}
 	st := s.streams[stream]
@@ -514,7 +523,10 @@ func (s *http2Session) beginBody(h http2.Head, b []byte) error {
 			st = nil
 		}
 	}
-	s.free(st, overhead)
+	s.free(h.Length) // what waits for who reads is bounded by the window of its stream: it holds up no other
+	if st != nil {
+		s.freeStream(st, overhead)
+	}
 	s.owner, s.ends = st, h.Has(http2.EndStream)
 	if s.content == 0 {
 		s.endBody()
@@ -531,9 +543,7 @@ func (s *http2Session) body() error {
 		b = b[:min(len(b), s.content)]
 		s.at += len(b)
 		s.content -= len(b)
-		if st := s.owner; st == nil || st.closed {
-			s.free(nil, len(b))
-		} else {
+		if st := s.owner; st != nil && !st.closed {
 			st.recv = append(st.recv, b...)
 			s.touched = append(s.touched, st)
 			if st.due >= 0 {
@@ -572,28 +582,36 @@ func (s *http2Session) end(st *http2Stream) {
 	s.settle(st)
 }
 
-// free lets the peer send n bytes again, on a stream if that is not nil. Called under
-// mu.
-func (s *http2Session) free(st *http2Stream, n int) {
+// free lets the peer send n bytes again on the connection. Called under mu.
+func (s *http2Session) free(n int) {
 	if s.freed += n; s.freed >= connWindow/4 {
 		s.out = http2.AppendWindowUpdate(s.out, 0, s.freed)
 		s.recvWindow += int64(s.freed)
 		s.freed = 0
 	}
-	if st == nil || st.ended || st.closed {
+}
+
+// freeStream lets the peer send n bytes again on a stream. Called under mu.
+func (s *http2Session) freeStream(st *http2Stream, n int) {
+	if st.ended || st.closed {
 		return
 	}
-	if st.freed += n; st.freed >= streamWindow/4 {
-		s.out = http2.AppendWindowUpdate(s.out, st.id, st.freed)
-		st.recvWindow += int64(st.freed)
-		st.freed = 0
+	if st.freed += n; st.freed < st.room/4 {
+		return
 	}
+	if st.read {
+		st.freed += streamWindow - st.room
+		st.room = streamWindow
+	}
+	s.out = http2.AppendWindowUpdate(s.out, st.id, st.freed)
+	st.recvWindow += int64(st.freed)
+	st.freed = 0
 }
 
 // add makes a stream known. Called under mu.
 func (s *http2Session) add(st *http2Stream, id uint32) {
 	st.session, st.id = s, id
-	st.sendWindow, st.recvWindow = s.firstWindow, streamWindow
+	st.sendWindow, st.recvWindow, st.room = s.firstWindow, int64(s.firstRoom), s.firstRoom
 	if s.err != nil { // fail did not see it
 		st.cause, st.closed = s.err, true
 	}
@@ -657,14 +675,10 @@ func (s *http2Session) resetID(id uint32, code http2.Code) {
 
 // resetByUs reports whether frames of a stream may still come that is over, because
 // the peer does not know yet. Called under mu.
-func (s *http2Session) resetByUs(id uint32) bool {
-	for _, r := range s.resets {
-		if r == id {
-			return true
-		}
-	}
-	return false
-}
+func (s *http2Session) resetByUs(id uint32) bool { return slices.Contains(s.resets[:], id) }
+
+// maybeReset reports whether we may have reset a stream and forgotten it. Called under mu.
+func (s *http2Session) maybeReset() bool { return s.nextReset > len(s.resets) }
 
 // resetLocked ends a stream that is known. Called under mu.
 func (s *http2Session) resetLocked(st *http2Stream, code http2.Code) {
@@ -673,18 +687,20 @@ func (s *http2Session) resetLocked(st *http2Stream, code http2.Code) {
 	}
 	s.over(st, code)
 	s.resetID(st.id, code)
-	s.free(nil, len(st.recv)-st.taken)
 	st.recv, st.taken = st.recv[:0], 0
 }
 
-// wakeBlocked wakes all who wait to send. Called under mu.
-func (s *http2Session) wakeBlocked() {
-	for i, st := range s.blocked {
-		st.waiting = false
-		st.signal()
-		s.blocked[i] = nil
+// wakeNext wakes who waits longest to send, if there is room. One at a time, who wakes the
+// next when there is room left: a peer that opens its window by single bytes does not
+// make all of them run for each. Called under mu.
+func (s *http2Session) wakeNext() {
+	if len(s.blocked) == 0 || s.sendWindow <= 0 || len(s.out) > outMost {
+		return
 	}
-	s.blocked = s.blocked[:0]
+	st := s.blocked[0]
+	s.blocked = slices.Delete(s.blocked, 0, 1)
+	st.waiting = false
+	st.signal()
 }
 
 // flush writes what is assembled, unless somebody is at it already, who will write this,
@@ -707,7 +723,7 @@ func (s *http2Session) flush() {
 	for len(s.out) > 0 && s.err == nil {
 		b := s.swap()
 		s.mu.Unlock()
-		s.bytes = b
+		s.bytes, s.wrote, s.errno = b, 0, 0
 		err := s.raw.Write(s.onWritable)
 		s.bytes = nil
 		n := s.wrote
@@ -741,10 +757,7 @@ func (s *http2Session) written(b []byte, err error) {
 	if err != nil {
 		s.fail(err)
 	}
-	if s.full {
-		s.full = false
-		s.wakeBlocked()
-	}
+	s.wakeNext()
 }
 
 // writeOut writes rest and all that is added meanwhile, and waits for the peer to take
@@ -774,7 +787,12 @@ func (s *http2Session) writeOut(rest []byte) {
 }
 
 // writeSlowly writes b to a peer that has its patience for each piece.
-func (s *http2Session) writeSlowly(b []byte) error {
+func (s *http2Session) writeSlowly(b []byte) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = s.role.panicked(bug)
+		}
+	}()
 	for len(b) > 0 {
 		s.mu.Lock()
 		if !s.leaving && s.err == nil { // else who ends the session has set a shorter time
@@ -808,7 +826,6 @@ func (s *http2Session) fail(err error) {
 		st.closed = true
 		st.signal()
 	}
-	s.wakeBlocked()
 	s.drained.Broadcast()
 	s.interrupt()
 }

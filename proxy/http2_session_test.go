@@ -1,12 +1,16 @@
 package proxy
 
 import (
+	"encoding/binary"
+	"log/slog"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy/http2"
 )
 
@@ -14,8 +18,12 @@ import (
 func newTestPeer(t *testing.T) *http2Peer {
 	near, far := net.Pipe()
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
-	p := &http2Peer{backend: &HTTPBackend{}, most: peerStreams, next: 1}
-	p.init(near, nil, p)
+	return peerOn(near)
+}
+
+func peerOn(nc net.Conn) *http2Peer {
+	p := &http2Peer{backend: &HTTPBackend{}, log: slog.New(slog.DiscardHandler), shard: &metrics.Shard{}, most: peerStreams, next: 1}
+	p.init(nc, nil, streamWindow, p)
 	return p
 }
 
@@ -47,4 +55,121 @@ func TestAHeadForACallThatIsOverIsDropped(t *testing.T) {
 	require.NoError(t, p.whole(1, block, false))
 	require.Equal(t, "another's", string(others))
 	require.Zero(t, c.status)
+}
+
+// brokenConn panics when it is used.
+type brokenConn struct{ net.Conn }
+
+func (brokenConn) Read([]byte) (int, error)  { panic("read") }
+func (brokenConn) Write([]byte) (int, error) { panic("write") }
+
+// R7: a bug of ours ends the connection to the function that met it, and nothing else.
+func TestR7APanicEndsAConnectionToTheFunction(t *testing.T) {
+	for _, reading := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			defer far.Close()
+			p, st := peerOn(brokenConn{near}), &http2Stream{due: unknownLength}
+			p.idling = time.NewTimer(time.Hour)
+			p.backend.peers = []*http2Peer{p}
+			p.mu.Lock()
+			p.add(st, 1)
+			if !reading {
+				p.out = http2.AppendFrame(p.out, http2.Ping, 0, 0, make([]byte, 8))
+				p.flush()
+			}
+			p.mu.Unlock()
+			if reading {
+				p.serve()
+				require.Empty(t, p.backend.peers)
+			}
+			synctest.Wait()
+			_, err := st.receive(make([]byte, 1), time.Time{})
+			require.ErrorIs(t, err, http2.InternalError)
+			require.NotZero(t, p.shard.Panics.Load())
+		})
+	}
+}
+
+// A peer that opens the window of the connection by single bytes makes one of those
+// who wait run, and each has its turn.
+func TestAWindowOfOneByteWakesOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const waiters = 20
+		p := newTestPeer(t)
+		p.writing = true // nothing is written in this test
+		p.sendWindow = 0
+		var woken, ended int
+		for i := range waiters {
+			st := &http2Stream{due: unknownLength}
+			p.mu.Lock()
+			p.add(st, uint32(2*i+1))
+			p.mu.Unlock()
+			go func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				for p.sendWindow <= 0 {
+					st.block(time.Time{})
+					woken++
+				}
+				if st.send([]byte("x"), true, 0) == nil {
+					ended++
+				}
+			}()
+			synctest.Wait()
+		}
+		open := func(n uint32) {
+			require.NoError(t, p.frame(http2.Head{Kind: http2.WindowUpdate, Length: 4}, binary.BigEndian.AppendUint32(nil, n)))
+			require.NoError(t, p.look())
+			synctest.Wait()
+		}
+		open(1)
+		require.Equal(t, []int{1, 1}, []int{woken, ended})
+		open(1)
+		require.Equal(t, []int{2, 2}, []int{woken, ended})
+		open(5)
+		require.Equal(t, []int{7, 7}, []int{woken, ended}, "each wakes the next while there is room")
+		open(1 << 20)
+		require.Equal(t, []int{waiters, waiters}, []int{woken, ended})
+		require.Empty(t, p.blocked)
+	})
+}
+
+// Who waits for the connection's window and leaves does not keep others waiting.
+func TestWhoGivesUpWakesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPeer(t)
+		p.writing = true // nothing is written in this test
+		p.sendWindow = 0
+		var sent []uint32
+		streams := map[uint32]*http2Stream{}
+		for id := uint32(1); id <= 9; id += 2 {
+			st := &http2Stream{due: unknownLength}
+			p.mu.Lock()
+			p.add(st, id)
+			p.mu.Unlock()
+			streams[id] = st
+			go func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if st.send([]byte("xy"), true, 0) == nil {
+					sent = append(sent, id)
+				}
+			}()
+			synctest.Wait()
+		}
+		p.mu.Lock()
+		p.sendWindow = 4
+		p.wakeNext()                           // the first is woken,
+		streams[1].mute = true                 // and finds that nobody wants its answer
+		streams[3].sendWindow = 0              // the window of the second was taken back
+		p.over(streams[5], http2.StreamClosed) // the third is over
+		p.mu.Unlock()
+		synctest.Wait()
+		require.Equal(t, []uint32{7, 9}, sent)
+		p.mu.Lock()
+		p.fail(net.ErrClosed)
+		p.mu.Unlock()
+		synctest.Wait()
+	})
 }

@@ -20,6 +20,8 @@ type http2Stream struct {
 	sendWindow int64
 	recvWindow int64
 	freed      int    // bytes that the peer may send again and does not know yet
+	room       int    // bytes of a body that may be on their way or wait here
+	read       bool   // somebody reads the body
 	recv       []byte // what has come of the body
 	taken      int    // bytes of recv that were read
 	due        int64  // bytes of the body that are still to come, by what was declared; unknownLength if nothing was
@@ -92,7 +94,8 @@ func (st *http2Stream) receive(p []byte, until time.Time) (int, error) {
 			if st.taken += n; st.taken == len(st.recv) {
 				st.recv, st.taken = st.recv[:0], 0
 			}
-			s.free(st, n)
+			st.read = true
+			s.freeStream(st, n)
 			s.flush()
 			return n, nil
 		case st.ended && !st.deaf:
@@ -128,6 +131,7 @@ func (st *http2Stream) dead() error {
 // it gives up meanwhile; what is appended at the end is not flushed.
 func (st *http2Stream) send(p []byte, last bool, patience time.Duration) error {
 	s := st.session
+	defer s.wakeNext()
 	var until time.Time
 	for {
 		if err := st.dead(); err != nil {
@@ -137,7 +141,7 @@ func (st *http2Stream) send(p []byte, last bool, patience time.Duration) error {
 		switch {
 		case len(p) == 0 && !last:
 			return nil
-		case len(p) > 0 && room <= 0 || len(s.out) > outMost:
+		case len(p) > 0 && (room <= 0 || len(s.out) > outMost):
 			if len(s.out) > 0 && !s.writing {
 				s.flush()
 				continue
@@ -145,7 +149,6 @@ func (st *http2Stream) send(p []byte, last bool, patience time.Duration) error {
 			if patience > 0 && until.IsZero() {
 				until = time.Now().Add(patience)
 			}
-			s.full = s.full || len(s.out) > outMost
 			if !st.block(until) {
 				return os.ErrDeadlineExceeded
 			}
@@ -172,6 +175,10 @@ func (st *http2Stream) send(p []byte, last bool, patience time.Duration) error {
 // block waits until a window opens or something was written. Called under mu.
 func (st *http2Stream) block(until time.Time) bool {
 	s := st.session
+	if st.sendWindow <= 0 { // the peer opens it for this stream alone
+		s.wakeNext()
+		return st.wait(&st.writable, until)
+	}
 	if !st.waiting {
 		st.waiting = true
 		s.blocked = append(s.blocked, st)

@@ -97,6 +97,7 @@ func TestH1ToH9MalformedHeadsAreRefused(t *testing.T) {
 		{"H4 length with a list", head("content-length", "5, 5"), 400, "framing"},
 		{"H4 length that overflows", head("content-length", "99999999999999999999"), 400, "framing"},
 		{"H7 no host", []string{":method", "GET", ":scheme", "http", ":path", "/refused"}, 400, "host"},
+		{"H7 no host, an empty authority", []string{":method", "GET", ":scheme", "http", ":authority", "", ":path", "/refused"}, 400, "host"},
 		{"H7 host with a space", []string{":method", "GET", ":scheme", "http", ":authority", "h h", ":path", "/refused"}, 400, "host"},
 		{"H7 host with a slash", []string{":method", "GET", ":scheme", "http", ":authority", "h/h", ":path", "/refused"}, 400, "host"},
 		{"H7 host with userinfo", []string{":method", "GET", ":scheme", "http", ":authority", "u@h", ":path", "/refused"}, 0, ""},
@@ -134,6 +135,15 @@ func TestH1ToH9MalformedHeadsAreRefused(t *testing.T) {
 			require.EqualValues(t, 1, f.opened.Load(), "one connection to the function, of which nothing was swallowed")
 		})
 	}
+}
+
+// An authority that is empty is none (RFC 9113 §8.3.1): the field Host tells the name.
+func TestH7AnEmptyAuthorityIsNone(t *testing.T) {
+	f, seen := newRecorder(t)
+	c := newPod(t, f.backend()).dial2()
+	c.get("/before") // whose authority is not this one's
+	c.requireStatus(c.raw(true, ":method", "GET", ":scheme", "http", ":authority", "", ":path", "/", "host", "example.com"), 200, "")
+	require.Contains(t, seen()[1].head, "\r\nHost: example.com\r\n")
 }
 
 // A head that is far too large ends the connection: it is not even decoded.

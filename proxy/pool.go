@@ -81,13 +81,22 @@ func (b *HTTPBackend) put(x *Exchange, u *upstream) {
 }
 
 // Connections says how many connections to the function wait to be used again and how
-// many carry a request or a tunnel. Connections of HTTP/2 are not among them. Safe for
-// use by several goroutines.
+// many carry a request or a tunnel; one of HTTP/2 counts once, whatever it carries. Safe
+// for use by several goroutines.
 func (b *HTTPBackend) Connections() (idle, busy int) {
 	b.mu.Lock()
 	idle = len(b.idle)
+	peers := slices.Clone(b.peers)
 	b.mu.Unlock()
-	return idle, max(int(b.open.Load())-idle, 0)
+	busy = max(int(b.open.Load())-idle, 0)
+	for _, p := range peers {
+		if p.carries() {
+			busy++
+		} else {
+			idle++
+		}
+	}
+	return idle, busy
 }
 
 // CloseIdle closes the idle connections; those in use close when they are done.

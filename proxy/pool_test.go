@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
 )
 
 // Row M: what is open to the function is told by state, and nothing is counted twice or for ever.
@@ -46,4 +47,54 @@ func TestConnectionsToTheFunctionAreCounted(t *testing.T) {
 	counts(1, 0)
 	b.CloseIdle()
 	counts(0, 0)
+}
+
+// A connection of HTTP/2 counts once.
+func TestConnectionsOfHTTP2ToTheFunctionAreCounted(t *testing.T) {
+	release, let := gate(t)
+	f := newFunction2(t, "tcp", func(s *fconn2) {
+		first, second := s.whole(), s.whole()
+		<-release
+		s.head(first, true, ":status", "204")
+		s.head(second, true, ":status", "204")
+		s.next()
+	})
+	b := overH2C(f)
+	p := newPod(t, b)
+	counts := func(idle, busy int) {
+		t.Helper()
+		eventually(t, func() bool {
+			i, u := b.Connections()
+			return i == idle && u == busy
+		}, "connections by state")
+	}
+	counts(0, 0)
+	c := p.dial2()
+	first, second := c.open(true, "GET", "/"), c.open(true, "GET", "/")
+	counts(0, 1)
+	let()
+	c.requireStatus(first, 204, "")
+	c.requireStatus(second, 204, "")
+	counts(1, 0)
+	b.CloseIdle()
+	counts(0, 0)
+}
+
+// RFC 9113 §5.1.2: a function may say that it takes no stream at all on a connection. Such
+// connections do not pile up.
+func TestConnectionsThatTakeNoStreamsAreClosed(t *testing.T) {
+	f := newFunction2(t, "tcp", func(s *fconn2) {
+		_ = s.fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+		s.head(s.whole(), true, ":status", "204")
+		s.next()
+	})
+	b := overH2C(f)
+	c := newPod(t, b).dial2()
+	for range 10 {
+		c.requireStatus(c.open(true, "GET", "/"), 204, "")
+	}
+	eventually(t, func() bool {
+		idle, busy := b.Connections()
+		return idle+busy == 0
+	}, "they are closed")
 }

@@ -83,7 +83,6 @@ func (st *stream) end(x *Exchange) {
 	case !st.ended: // nobody wants the rest of the body
 		s.resetLocked(&st.http2Stream, http2.NoError)
 	}
-	s.free(nil, len(st.recv)-st.taken)
 	x.received, x.block = st.recv[:0], st.block[:0]
 	st.recv, st.closed = nil, true
 	s.flush()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime/debug"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fnpod/fnpod/metrics"
 	"github.com/fnpod/fnpod/proxy/http1"
 	"github.com/fnpod/fnpod/proxy/http2"
 )
@@ -115,7 +117,6 @@ func (c *call) end() {
 	s := c.session
 	s.mu.Lock()
 	s.resetLocked(&c.http2Stream, http2.Cancel)
-	s.free(nil, len(c.recv)-c.taken)
 	c.closed = true
 	s.flush()
 	s.mu.Unlock()
@@ -490,6 +491,8 @@ const (
 type http2Peer struct {
 	http2Session
 	backend *HTTPBackend
+	log     *slog.Logger
+	shard   *metrics.Shard
 
 	most  uint32    // guarded by mu: streams at once
 	next  uint32    // guarded by mu: the number of the next
@@ -530,7 +533,7 @@ func (b *HTTPBackend) peer(x *Exchange) (*http2Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.newPeer(nc)
+	return b.newPeer(x, nc)
 }
 
 // roomyPeer returns the first connection with room for a request; nil if there is none.
@@ -553,8 +556,15 @@ func (p *http2Peer) roomy() bool {
 	return p.err == nil && !p.gone && uint32(len(p.streams)) < p.most && p.next < http2.MaxWindow-2
 }
 
+// carries reports whether requests are on the connection.
+func (p *http2Peer) carries() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.streams) > 0
+}
+
 // newPeer begins to speak HTTP/2 on a new connection.
-func (b *HTTPBackend) newPeer(nc net.Conn) (*http2Peer, error) {
+func (b *HTTPBackend) newPeer(x *Exchange, nc net.Conn) (*http2Peer, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		_ = nc.Close()
@@ -565,8 +575,8 @@ func (b *HTTPBackend) newPeer(nc net.Conn) (*http2Peer, error) {
 		_ = nc.Close()
 		return nil, fmt.Errorf("%w: %w", errConnect, err)
 	}
-	p := &http2Peer{backend: b, most: peerStreams, next: 1, since: time.Now()}
-	p.init(nc, raw, p)
+	p := &http2Peer{backend: b, log: x.c.srv.log, shard: x.c.shard, most: peerStreams, next: 1, since: time.Now()}
+	p.init(nc, raw, streamWindow, p)
 	p.out = append(p.out, preface...)
 	p.announce(http2.Setting{ID: http2.EnablePush}, http2.Setting{ID: http2.MaxHeaderListSize, Value: peerHead})
 	p.idling = time.AfterFunc(peerIdle, p.rested)
@@ -579,7 +589,7 @@ func (b *HTTPBackend) newPeer(nc net.Conn) (*http2Peer, error) {
 
 // serve reads until the connection ends.
 func (p *http2Peer) serve() {
-	err := p.read()
+	err := p.readSafely()
 	p.idling.Stop()
 	b := p.backend
 	b.mu.Lock()
@@ -593,6 +603,23 @@ func (p *http2Peer) serve() {
 		p.flush()
 	}
 	p.fail(err)
+}
+
+// readSafely keeps a bug of ours to the connection that met it (rule R7).
+func (p *http2Peer) readSafely() (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = p.panicked(bug)
+		}
+	}()
+	return p.read()
+}
+
+// panicked implements http2Role.
+func (p *http2Peer) panicked(bug any) error {
+	p.log.Error("connection to the function panicked", "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
+	p.shard.Panics.Add(1)
+	return http2.InternalError
 }
 
 // rested closes a connection that has been idle for long.
@@ -632,7 +659,7 @@ func (p *http2Peer) released() {
 	p.backend.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gone = p.gone || closed
+	p.gone = p.gone || closed || p.most == 0 // it would be of no use
 	if len(p.streams) == 0 {
 		p.since = time.Now()
 	}
