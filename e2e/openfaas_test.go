@@ -60,6 +60,7 @@ func ofPod(t *testing.T, environ ...string) *pod {
 type seen struct {
 	Method, Path, Body string
 	Headers            [][2]string
+	Connections        int // that were opened to it so far
 }
 
 func (s *seen) header(name string) (values []string) {
@@ -179,6 +180,30 @@ func TestOpenFaaS4PipeliningAndContinue(t *testing.T) {
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.Equal(t, "34", string(b))
+}
+
+// Connections to the function are used again by as many clients as there are: more than the hundred that the original
+// keeps would open new ones all the time.
+func TestOpenFaaS6ConnectionsOfACrowdAreKept(t *testing.T) {
+	const crowd = 150 // of which all have come before the first gets its answer
+	p := ofWatchdog(t)
+	var opened [2]int
+	for i := range opened {
+		var clients sync.WaitGroup
+		for range crowd {
+			clients.Go(func() {
+				r, body := ofAsk(t, p, "GET", "/crowd", "")
+				assert.Equal(t, http.StatusOK, r.StatusCode, body)
+			})
+		}
+		clients.Wait()
+		_, body := ofAsk(t, p, "GET", "/", "")
+		var s seen
+		require.NoError(t, json.Unmarshal([]byte(body), &s))
+		opened[i] = s.Connections
+	}
+	require.GreaterOrEqual(t, opened[0], crowd)
+	require.Less(t, opened[1], opened[0]+crowd/10, "the second crowd came over the connections of the first, save who was faster than the end of an answer")
 }
 
 func TestOpenFaaS6BasePath(t *testing.T) {

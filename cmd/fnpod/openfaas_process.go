@@ -40,7 +40,7 @@ func openFaaSProcess(s *openfaas.Settings, inv *invocation, log *slog.Logger) (*
 	}
 	f := &processFunction{
 		HTTPBackend: &proxy.HTTPBackend{
-			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: 100, ConnectTimeout: limit,
+			Network: "tcp", Address: address, Prefix: s.Prefix(), MaxIdle: maxIdle, ConnectTimeout: limit,
 		},
 		supervisor: &watchdog.Supervisor{
 			Process:       watchdog.Config{Path: path, Args: s.Process, Env: inv.env.all(), Stdin: stdin, OutputRate: -1, Lines: s.Lines(), Grace: 2 * time.Second, Log: log},

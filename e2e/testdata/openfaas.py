@@ -23,9 +23,18 @@ threading.Thread(target=read_input, daemon=True).start()
 signal.signal(signal.SIGTERM, told)
 
 
+CROWD = 150
+crowd = threading.Barrier(CROWD)
+connections = []
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def setup(self):
+        connections.append(self.client_address)
+        super().setup()
 
     def do(self):
         path = self.path.partition("?")[0]
@@ -48,6 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(float(self.path.partition("?")[2] or 0.05))
             self.close_connection = True
             return
+        if path.endswith("/crowd"):
+            crowd.wait()
         if path.endswith("/drop"):
             self.close_connection = True
             return
@@ -60,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         text = json.dumps({
             "method": self.command, "path": self.path, "body": body.decode(),
-            "headers": [[k, v] for k, v in self.headers.items()],
+            "connections": len(connections), "headers": [[k, v] for k, v in self.headers.items()],
         }).encode()
         if path.endswith("/plain"):
             text = b"<!DOCTYPE html><p>hello"
@@ -83,4 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 time.sleep(float(os.environ.get("DELAY", "0")))
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["LISTEN"])), Handler).serve_forever()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 2 * CROWD
+
+
+Server(("127.0.0.1", int(os.environ["LISTEN"])), Handler).serve_forever()
