@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	inSize  = 8 << 10  // grows to the largest head and to bodies read before queueing
+	inSize  = 4 << 10  // grows to the largest head and to bodies read before queueing
+	upFirst = 4 << 10  // what is read of an answer, until one is larger
 	upSize  = 16 << 10 // pieces of a streamed answer
 	keepMax = 32 << 10 // larger buffers are not kept for the next request
 	copyMax = 4 << 10  // larger pieces of an answer are not copied if they go alone

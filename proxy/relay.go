@@ -9,15 +9,23 @@ import (
 	"github.com/fnpod/fnpod/proxy/http1"
 )
 
+// readOn reads a piece of a body. When it is full the next may be larger.
+func (x *Exchange) readOn(u *upstream) ([]byte, error) {
+	n, err := u.nc.Read(x.up)
+	b := x.up[:n]
+	if n == len(x.up) && n < upSize {
+		x.up = make([]byte, upSize)
+	}
+	return b, err
+}
+
 // relayLength passes on a body whose length is declared.
 func (x *Exchange) relayLength(u *upstream, rest []byte) (surplus []byte, err error) {
 	left := x.resp.Length
 	if len(rest) == 0 && x.sniffs() {
-		n, err := u.nc.Read(x.up)
-		if err != nil {
+		if rest, err = x.readOn(u); err != nil {
 			return nil, cutBy(err)
 		}
-		rest = x.up[:n]
 	}
 	n := min(int64(len(rest)), left)
 	surplus = rest[n:]
@@ -132,11 +140,9 @@ func (x *Exchange) relayChunked(u *upstream, rest []byte) (surplus []byte, err e
 			surplus = rest[consumed:]
 			break
 		}
-		n, err := u.nc.Read(x.up)
-		if err != nil {
+		if rest, err = x.readOn(u); err != nil {
 			return nil, cutBy(err)
 		}
-		rest = x.up[:n]
 	}
 	for _, t := range chunks.Trailers() {
 		if err := x.AddTrailer(t.Name, t.Value); err != nil {
@@ -155,14 +161,13 @@ func (x *Exchange) relayToClose(u *upstream, rest []byte) error {
 				return err
 			}
 		}
-		n, err := u.nc.Read(x.up)
-		if errors.Is(err, io.EOF) {
+		var err error
+		if rest, err = x.readOn(u); errors.Is(err, io.EOF) {
 			return x.Finish()
 		}
 		if err != nil {
 			return cutBy(err)
 		}
-		rest = x.up[:n]
 	}
 }
 

@@ -140,7 +140,7 @@ func writeFailed(err error) error { return &writeError{err} }
 // Do sends the request to the function and passes its answer on.
 func (b *HTTPBackend) Do(x *Exchange) error {
 	if x.up == nil {
-		x.up = make([]byte, upSize)
+		x.up = make([]byte, upFirst)
 	}
 	if b.overHTTP2(x) {
 		return b.doHTTP2(x)
@@ -283,6 +283,9 @@ func (x *Exchange) countSurplus(rest []byte) {
 // readHead reads up to the end of the final answer's head, or of one that switches
 // protocols as it was asked to, passing interim answers on. rest is what has been read behind it.
 func (x *Exchange) readHead(u *upstream, n int) (rest []byte, err error) {
+	if n == len(x.up) && n < upSize {
+		x.up = append(make([]byte, 0, upSize), x.up...)[:upSize]
+	}
 	start := 0
 	for interims := 0; ; {
 		size, err := x.resp.Parse(x.up[start:n], x.isHead(), x.c.srv.limits)

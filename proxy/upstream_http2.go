@@ -300,13 +300,16 @@ func (x *Exchange) relayHTTP2(c *call, status int) error {
 		}
 	}
 	if x.up == nil {
-		x.up = make([]byte, upSize)
+		x.up = make([]byte, upFirst)
 	}
 	for {
 		n, err := c.receive(x.up, time.Time{})
 		if n > 0 {
 			if _, err := x.Write(x.up[:n]); err != nil {
 				return err
+			}
+			if n == len(x.up) && n < upSize {
+				x.up = make([]byte, upSize)
 			}
 			continue
 		}

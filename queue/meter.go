@@ -9,7 +9,8 @@ import (
 
 const (
 	meterStep    = 250 * time.Millisecond
-	meterIdle    = time.Second // between two looks after a minute without a request
+	meterIdle    = time.Second     // between two looks while no request comes
+	meterQuiet   = 2 * time.Second // without a request, before that
 	meterWindow  = time.Minute
 	meterSamples = int(meterWindow / meterStep)
 
@@ -26,7 +27,7 @@ type Signals struct {
 	Utilisation float64       // Executing ÷ limit; 0 without a limit
 	Offered     float64       // slots that the arrivals need: Arrivals × mean service time (Little's law)
 	Saturation  float64       // Offered ÷ limit: more than 1 cannot be served; 0 without a limit
-	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second, or to a second after an idle minute
+	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second, or to a second after two idle ones
 	Replicas    float64       // pods of this kind that what arrives here would keep at 70 % utilisation
 	Limit       int           // slots that the highest throughput seen needs; 0 before there was any
 }
@@ -58,7 +59,7 @@ func NewMeter(q *Queue) *Meter {
 }
 
 // Run takes samples, four a second, until ctx ends. While nothing happens it looks once a second, because each look wakes a thread
-// or two, and takes four at once.
+// or two of a pod that shall cost nothing, and takes four at once.
 func (m *Meter) Run(ctx context.Context) {
 	step := meterStep
 	t := time.NewTicker(step)
@@ -84,11 +85,11 @@ func (m *Meter) Run(ctx context.Context) {
 	}
 }
 
-// idle reports that no sample of the ring has seen a request.
+// idle reports that the latest samples have not seen a request.
 func (m *Meter) idle(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return now.Sub(m.last) > meterWindow
+	return now.Sub(m.last) > meterQuiet
 }
 
 func (m *Meter) take(now time.Time) {

@@ -77,7 +77,7 @@ func TestSignalsOfAnIdleQueue(t *testing.T) {
 	})
 }
 
-// The meter looks less often after an idle minute; what comes then is measured as ever.
+// The meter looks less often while nothing comes; what comes then is measured as ever.
 func TestSignalsOfALoadAfterALongTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := queue.New(queue.Config{Discipline: queue.FIFO, Limit: 8, Depth: 10})

@@ -91,11 +91,11 @@ func (c *recording) memory(ctx context.Context, v variant, connections int) erro
 }
 
 // What a variant has a while after its first request is what it needs idle. The first few connections bring pages of
-// the binary back and are not counted. Idle connections are looked at for a second.
+// the binary back and are not counted. Idle connections are looked at for four seconds: what a pod does every second or two counts.
 const (
 	settleTime     = 2500 * time.Millisecond
 	fewConnections = 100
-	idleTime       = time.Second
+	idleTime       = 4 * time.Second
 )
 
 // idleUsage is what a variant used.
