@@ -12,8 +12,14 @@ const unknownLength = -1
 
 // answer is what has been decided and written of an answer.
 type answer struct {
-	out       []byte // assembled and not yet written
-	small     []byte // what out was before it grew
+	out      []byte // assembled and not yet written
+	small    []byte // what out was before it grew
+	trailers []byte
+	answerState
+}
+
+// answerState is what begins anew with each answer.
+type answerState struct {
 	status    int
 	length    int64 // of the body; unknownLength if it is not known
 	written   int64 // body bytes taken, whether or not the client gets them
@@ -29,11 +35,12 @@ type answer struct {
 	ours      bool // writeError made it
 	misused   bool // Respond was given what no client may see
 	sent      int64
-	trailers  []byte
 }
 
 func (a *answer) reset() {
-	*a = answer{out: a.out[:0], small: a.small, trailers: a.trailers[:0]}
+	a.out = a.out[:0]
+	a.trailers = a.trailers[:0]
+	a.answerState = answerState{}
 }
 
 // grow returns dst, which is out, with room for n bytes in all.

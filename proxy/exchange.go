@@ -95,6 +95,9 @@ func (x *Exchange) shrink() {
 	if len(x.up) > keepMax {
 		x.up = nil
 	}
+	if x.block == nil { // no HTTP/2 yet
+		return
+	}
 	for _, b := range [...]*[]byte{&x.received, &x.block, &x.upReceived, &x.upHead} {
 		if cap(*b) > keepMax {
 			*b = nil
@@ -139,6 +142,9 @@ func (x *Exchange) Received() int64 { return x.body.total }
 // ID returns the request's id: the client's X-Request-Id if it is 1 to 128
 // characters of [A-Za-z0-9._-] (rule M7), else one of ours.
 func (x *Exchange) ID() string { return string(x.requestID()) }
+
+// AppendID appends it.
+func (x *Exchange) AppendID(b []byte) []byte { return append(b, x.requestID()...) }
 
 func (x *Exchange) requestID() []byte {
 	if len(x.id) > 0 {

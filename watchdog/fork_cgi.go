@@ -28,7 +28,7 @@ func CGI(v *Variables, x Exchange) {
 	if len(r.Host) > 0 {
 		v.Set("HTTP_HOST", r.Host)
 	}
-	v.SetText("HTTP_X_REQUEST_ID", x.ID())
+	v.SetText("HTTP_X_REQUEST_ID", string(x.AppendID(nil)))
 	v.Fields(x, "HTTP_", Upper, func(lower string) bool {
 		return lower == "host" || lower == "x-request-id" || lower == "content-type" || lower == "content-length"
 	})

@@ -67,12 +67,12 @@ func streamed(r io.Reader) *exchange {
 	return x
 }
 
-func (x *exchange) Request() *http1.Request { return &x.request }
-func (x *exchange) ID() string              { return "id-1" }
-func (x *exchange) Peer() string            { return "192.0.2.1" }
-func (x *exchange) Scheme() string          { return "http" }
-func (x *exchange) Body() ([]byte, bool)    { return x.body, x.stream == nil }
-func (x *exchange) Continue() error         { return nil }
+func (x *exchange) Request() *http1.Request  { return &x.request }
+func (x *exchange) AppendID(b []byte) []byte { return append(b, "id-1"...) }
+func (x *exchange) Peer() string             { return "192.0.2.1" }
+func (x *exchange) Scheme() string           { return "http" }
+func (x *exchange) Body() ([]byte, bool)     { return x.body, x.stream == nil }
+func (x *exchange) Continue() error          { return nil }
 
 func (x *exchange) ReadBody(p []byte) (int, error) {
 	if x.onBody != nil {

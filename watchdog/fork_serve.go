@@ -127,7 +127,7 @@ func (r *forked) clearWake() {
 
 // serve runs the process for one request, from start to end.
 func (r *forked) serve(x Exchange) error {
-	r.x, r.id = x, x.ID()
+	r.x, r.id = x, string(x.AppendID(nil))
 	if err := r.begin(x); err != nil {
 		r.closeAll()
 		r.f.put(r)

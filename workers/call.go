@@ -78,7 +78,7 @@ func (c *call) open(x Exchange, id uint32) {
 		c.id = 1
 	}
 	c.progress = progress{x: x, left: -1}
-	c.request.set(x.ID())
+	c.request.set(x)
 	c.interrupted.Store(false)
 	c.abandoned.Store(false)
 }
@@ -188,9 +188,9 @@ type requestID struct {
 	flying bool      // guarded by mu: it is that of the request in flight
 }
 
-func (r *requestID) set(id string) {
+func (r *requestID) set(x Exchange) {
 	r.mu.Lock()
-	r.n, r.flying = copy(r.buf[:], id), true
+	r.n, r.flying = copy(r.buf[:], x.AppendID(r.buf[:0])), true
 	r.mu.Unlock()
 }
 

@@ -12,8 +12,8 @@ import (
 type Exchange interface {
 	// Request returns the checked head.
 	Request() *http1.Request
-	// ID returns the request's id: 1 to 128 characters without control bytes.
-	ID() string
+	// AppendID appends the request's id: 1 to 128 characters without control bytes.
+	AppendID(b []byte) []byte
 	// Peer returns the client's address without port.
 	Peer() string
 	// Scheme returns "http" or "https".

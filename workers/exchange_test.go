@@ -76,7 +76,7 @@ func (x *exchange) addRequestField(name, value string) {
 }
 
 func (x *exchange) Request() *http1.Request  { return &x.request }
-func (x *exchange) ID() string               { return x.id }
+func (x *exchange) AppendID(b []byte) []byte { return append(b, x.id...) }
 func (x *exchange) Peer() string             { return "192.0.2.1" }
 func (x *exchange) Scheme() string           { return "http" }
 func (x *exchange) Remaining() time.Duration { return x.deadline }

@@ -269,12 +269,14 @@ func (p *Pool) take(x Exchange) (*worker, error) {
 // if there is none. It needs mu.
 func (p *Pool) free() *worker {
 	if n := len(p.idle); n > 0 {
-		i := n - 1
 		if p.cfg.Turns {
-			i = 0
+			w := p.idle[0]
+			p.idle = slices.Delete(p.idle, 0, 1)
+			return w
 		}
-		w := p.idle[i]
-		p.idle = slices.Delete(p.idle, i, i+1)
+		w := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
 		return w
 	}
 	var least *worker
@@ -345,7 +347,9 @@ func (p *Pool) settleDown(w *worker) {
 	case (w.replaced || w.condemned) && w.calls == 0:
 		p.retire(w, ReasonRecycled)
 	case w.state == busy && w.calls == 0:
-		p.withdraw(w)
+		if w.capacity > 1 { // else it is in no list
+			p.withdraw(w)
+		}
 		p.place(w)
 	case w.state == busy:
 		p.recycleAged(w)

@@ -182,7 +182,7 @@ func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration, with
 	}
 	if withID {
 		b = append(b, "\x00x-request-id\x00"...)
-		b = append(b, x.ID()...)
+		b = x.AppendID(b)
 	}
 	for i := range r.Fields {
 		if f := &r.Fields[i]; !f.Hop && f.Kind != http1.Host && (f.Kind != http1.RequestID || !withID) {
@@ -201,11 +201,12 @@ func appendMeta(b []byte, x Exchange, r *http1.Request, left time.Duration, with
 
 // appendLower appends a field name, which is a token, in lower case.
 func appendLower(b, name []byte) []byte {
-	for _, c := range name {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
+	n := len(b)
+	b = append(b, name...)
+	for i, c := range b[n:] {
+		if c-'A' < 26 {
+			b[n+i] = c | 0x20
 		}
-		b = append(b, c)
 	}
 	return b
 }

@@ -45,7 +45,7 @@ func (u *upload) run() {
 	defer close(u.done)
 	defer func() {
 		if bug := recover(); bug != nil {
-			u.log.Error("upload panicked", "request_id", u.x.ID(), "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
+			u.log.Error("upload panicked", "request_id", string(u.x.AppendID(nil)), "panic", fmt.Sprint(bug), "stack", string(debug.Stack()))
 			u.err = errPanic
 			u.here.Store(true)
 			u.wake()

@@ -112,7 +112,7 @@ type warmExchange struct {
 }
 
 func (x *warmExchange) Request() *http1.Request       { return &x.request }
-func (x *warmExchange) ID() string                    { return "warmup" }
+func (x *warmExchange) AppendID(b []byte) []byte      { return append(b, "warmup"...) }
 func (x *warmExchange) Peer() string                  { return "127.0.0.1" }
 func (x *warmExchange) Scheme() string                { return "http" }
 func (x *warmExchange) Remaining() time.Duration      { return x.left }

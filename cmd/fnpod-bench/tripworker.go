@@ -135,8 +135,8 @@ type tripExchange struct {
 // Request and the following implement workers.Exchange.
 func (x *tripExchange) Request() *http1.Request { return &x.request }
 
-// ID returns the same for all requests.
-func (x *tripExchange) ID() string { return "trip" }
+// AppendID appends the same for all requests.
+func (x *tripExchange) AppendID(b []byte) []byte { return append(b, "trip"...) }
 
 // Peer returns nobody's address.
 func (x *tripExchange) Peer() string { return "192.0.2.1" }

@@ -40,7 +40,7 @@ func newExchange(t *testing.T, body string) *exchange {
 }
 
 func (x *exchange) Request() *http1.Request                  { return &x.request }
-func (*exchange) ID() string                                 { return "id" }
+func (*exchange) AppendID(b []byte) []byte                   { return append(b, "id"...) }
 func (*exchange) Peer() string                               { return "192.0.2.1" }
 func (*exchange) Scheme() string                             { return "http" }
 func (*exchange) Remaining() time.Duration                   { return 0 }

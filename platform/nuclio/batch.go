@@ -236,8 +236,10 @@ type batchCall struct {
 // Request implements workers.Exchange.
 func (c *batchCall) Request() *http1.Request { return &c.request }
 
-// ID implements workers.Exchange.
-func (c *batchCall) ID() string { return "batch-" + c.source.Name }
+// AppendID implements workers.Exchange.
+func (c *batchCall) AppendID(b []byte) []byte {
+	return append(append(b, "batch-"...), c.source.Name...)
+}
 
 // Peer implements workers.Exchange.
 func (c *batchCall) Peer() string { return "" }

@@ -108,8 +108,8 @@ func NewMessage(src *Source, m *broker.Message) (*Call, error) {
 // Request implements workers.Exchange.
 func (c *Call) Request() *http1.Request { return &c.request }
 
-// ID implements workers.Exchange.
-func (c *Call) ID() string { return c.source.Name }
+// AppendID implements workers.Exchange.
+func (c *Call) AppendID(b []byte) []byte { return append(b, c.source.Name...) }
 
 // Peer implements workers.Exchange.
 func (c *Call) Peer() string { return "" }
