@@ -53,6 +53,9 @@ const (
 	workerMB = "RSS MB"
 )
 
+// packagedPython is the interpreter that does nothing, with its packages.
+const packagedPython = "Python, with packages"
+
 // bareName is the bare loop of a language.
 func bareName(language string) string { return language + ", bare loop" }
 
@@ -195,6 +198,10 @@ func (c *tripsCmd) tripTables(out io.Writer, all []spoken) {
 		})
 	}
 	fmt.Fprintf(out, "%s\n%s\n", table(trips), table(starts))
+	if len(c.values(packagedPython, startCPU)) > 0 {
+		fmt.Fprintf(out, "`python3 -c pass`, which finds installed packages as functions need them, takes %s ms of processor time: %s × `python3 -S -c pass`, which does not.\n\n",
+			c.cell(packagedPython, startCPU), c.over(packagedPython, startCPU, bareName("Python"), startCPU))
+	}
 }
 
 // sizeName is a number of bytes for a table.
@@ -234,6 +241,12 @@ func (c *tripsCmd) round(ctx context.Context, dir string, l spoken) (err error) 
 	}
 	c.note(bareName(l.name), endMS, float64(took)/float64(time.Millisecond))
 	c.note(bareName(l.name), startCPU, float64(cpu)/float64(time.Millisecond))
+	if l.name == "Python" {
+		if _, cpu, err = runToEnd(ctx, []string{l.program, "-c", "pass"}); err != nil {
+			return err
+		}
+		c.note(packagedPython, startCPU, float64(cpu)/float64(time.Millisecond))
+	}
 	bare, err := startBare(ctx, l)
 	if err != nil {
 		return err
