@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -26,7 +27,17 @@ func (c *conn) run(x *Exchange) (keep bool) {
 func (x *Exchange) attempt() error {
 	x.arrived = x.c.srv.now()
 	x.c.shard.Accepted.Add(1)
-	return x.process()
+	err := x.process()
+	if x.answer.held {
+		x.answer.held = false
+		if x.passedOn {
+			runtime.Gosched() // first the function gets its next request, then the client its answer
+		}
+		if failed := x.flush(); err == nil {
+			err = failed
+		}
+	}
+	return err
 }
 
 // conclude answers a request that is still without an answer, and accounts for it.
@@ -86,9 +97,10 @@ func (x *Exchange) process() (err error) {
 			err = errPanic
 		}
 		if !x.bypass {
-			x.c.srv.giveBack(x.class, err)
+			x.passedOn = x.c.srv.giveBack(x.class, err)
 		}
 	}()
+	x.answer.holds = true // who asks again at once finds the slot free, and who waits for it, or for a worker, does not wait for a write
 	return x.c.srv.backend.Do(x)
 }
 
@@ -101,17 +113,18 @@ func (x *Exchange) holdEarly() error {
 	return x.c.guard.interrupted()
 }
 
-// giveBack gives a slot back, now or when the work that err tells of has ended.
-func (s *Server) giveBack(class int, err error) {
+// giveBack gives a slot back, now or when the work that err tells of has ended. It tells whether somebody has got it now
+// who waited.
+func (s *Server) giveBack(class int, err error) (passedOn bool) {
 	l, ok := errors.AsType[Lingering](err)
 	if !ok {
-		s.queue.Release(class)
-		return
+		return s.queue.Release(class)
 	}
 	go func() { // it is the backend's: ended by its Run at the latest
 		l.Linger()
 		s.queue.Release(class)
 	}()
+	return false
 }
 
 // acquire waits for a slot of the queue.

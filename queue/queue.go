@@ -98,8 +98,8 @@ func (q *Queue) Acquire(w *Waiter) error {
 }
 
 // Release gives back one slot of a class. It goes to whose turn it is, if anybody
-// waits. It panics when no slot of the class is out.
-func (q *Queue) Release(class int) {
+// waits, and passedOn tells. It panics when no slot of the class is out.
+func (q *Queue) Release(class int) (passedOn bool) {
 	q.mu.Lock()
 	defer q.unlock()
 	c := &q.classes[class]
@@ -108,7 +108,9 @@ func (q *Queue) Release(class int) {
 	}
 	c.executing--
 	q.executing--
+	left := q.executing
 	q.admit()
+	return q.executing > left
 }
 
 // SetLimit changes the number of slots; 0 means no limit. When it grows, waiters

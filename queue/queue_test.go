@@ -164,6 +164,18 @@ func TestReleaseWithoutASlotPanics(t *testing.T) {
 	require.True(t, q.TryAcquire(0), "the queue must stay usable")
 }
 
+func TestReleaseTellsWhetherTheSlotWasPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1})
+		c := acquire(q)
+		synctest.Wait()
+		require.True(t, q.Release(0), "somebody waits")
+		synctest.Wait()
+		require.True(t, c.done())
+		require.False(t, q.Release(0), "nobody waits")
+	})
+}
+
 func TestWaitedTellsTheTimeInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := full(t, queue.Config{Discipline: queue.FIFO, Limit: 1, Depth: 1})

@@ -254,7 +254,7 @@ func TestTripsCompareWorkersWithBareLoops(t *testing.T) {
 		require.Len(t, f.Values, 2, f.Variant+": "+f.What)
 		require.Positive(t, f.Values[0], f.Variant+": "+f.What)
 	}
-	require.Len(t, written.Figures, 2*2*(1+1+1+2*3))
+	require.Len(t, written.Figures, 2*2*(1+1+1+2*3)+1, "and what Python costs with packages")
 
 	t.Setenv("PATH", "") // python3 is found before by the version manager or not at all
 	require.Error(t, run(t.Context(), []string{"trips", "--only", "Python"}, &bytes.Buffer{}))
