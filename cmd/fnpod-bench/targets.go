@@ -31,6 +31,35 @@ type target struct {
 	unit  string
 	by    string // the experiment that shows it, or another command
 	cases []measured
+	peers []peerCases
+}
+
+// peerCases are the figures of another program in the place of fnpod: what can be reached.
+type peerCases struct {
+	name  string
+	cases []measured
+}
+
+// inPlace tells what others reach.
+func (t target) inPlace() string {
+	var all []string
+	for _, p := range t.peers {
+		var shown []string
+		for _, m := range p.cases {
+			if !m.ok {
+				continue
+			}
+			text := strings.TrimSpace(format(m.value))
+			if m.label != "" {
+				text = m.label + ": " + text
+			}
+			shown = append(shown, text)
+		}
+		if len(shown) > 0 {
+			all = append(all, p.name+" "+strings.Join(shown, ", "))
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // measured is a case of a target, such as a number of connections.
@@ -87,7 +116,7 @@ func (t target) row() []string {
 	case len(missed) > 0:
 		verdict = "**missed** at " + strings.Join(missed, ", ")
 	}
-	return []string{t.what, strings.TrimSpace(sign + trimmed(t.bound) + " " + t.unit), strings.Join(shown, ", "), verdict, "`" + t.by + "`"}
+	return []string{t.what, strings.TrimSpace(sign + trimmed(t.bound) + " " + t.unit), strings.Join(shown, ", "), verdict, t.inPlace(), "`" + t.by + "`"}
 }
 
 // trimmed shows a bound without digits that say nothing.
@@ -99,7 +128,7 @@ func targetTables(e evidence) string {
 	met, missed, open := 0, 0, 0
 	var text strings.Builder
 	for _, g := range allTargets(e) {
-		rows := [][]string{{"what", "target", "measured", "", "by"}}
+		rows := [][]string{{"what", "target", "measured", "", "others in its place", "by"}}
 		for _, t := range g.targets {
 			row := t.row()
 			switch {
@@ -114,7 +143,7 @@ func targetTables(e evidence) string {
 		}
 		fmt.Fprintf(&text, "**%s**\n\n%s\n", g.name, table(rows))
 	}
-	fmt.Fprintf(&b, "%d targets are met, %d are missed, %d have no figure here. Ratios are fnpod's figure divided by the other one's, the median of the rounds.\n\n", met, missed, open)
+	fmt.Fprintf(&b, "%d targets are met, %d are missed, %d have no figure here. Ratios are fnpod's figure divided by the other one's, the median of the rounds. Others in its place are the same ratio for programs that do less, or the same in another way.\n\n", met, missed, open)
 	return b.String() + text.String() + commandList(e)
 }
 
