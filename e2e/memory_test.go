@@ -63,10 +63,18 @@ func sink(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// bothProtocols are HTTP/1.1, and HTTP/2 without TLS.
+func bothProtocols() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
 // newSink starts a sink and returns its URL.
 func newSink(t *testing.T) string {
 	t.Helper()
-	s := http.Server{Handler: http.HandlerFunc(sink)}
+	s := http.Server{Handler: http.HandlerFunc(sink), Protocols: bothProtocols()}
 	ln := listen(t)
 	go func() { _ = s.Serve(ln) }() // ends with the listener
 	t.Cleanup(func() { _ = s.Close() })
@@ -85,15 +93,28 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// clientBy speaks HTTP/2 if wanted.
+func clientBy(t *testing.T, http2 bool) *http.Client {
+	t.Helper()
+	if !http2 {
+		return http.DefaultClient
+	}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
 // upload sends a body and returns what the function counted.
-func (p *pod) upload(size int, chunked bool) int {
+func (p *pod) upload(c *http.Client, size int, chunked bool) int {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, "http://"+p.listen+"/", &zeros{size})
 	require.NoError(p.t, err)
 	if !chunked {
 		req.ContentLength = int64(size)
 	}
-	r, err := http.DefaultClient.Do(req)
+	r, err := c.Do(req)
 	require.NoError(p.t, err)
 	defer r.Body.Close()
 	text, err := io.ReadAll(r.Body)
@@ -104,9 +125,9 @@ func (p *pod) upload(size int, chunked bool) int {
 }
 
 // download returns how many bytes came.
-func (p *pod) download(path string, size int) int {
+func (p *pod) download(c *http.Client, path string, size int) int {
 	p.t.Helper()
-	r, err := http.Get(fmt.Sprintf("http://%s%s?%d", p.listen, path, size))
+	r, err := c.Get(fmt.Sprintf("http://%s%s?%d", p.listen, path, size))
 	require.NoError(p.t, err)
 	defer r.Body.Close()
 	time.Sleep(200 * time.Millisecond) // a reader that begins slowly
@@ -119,9 +140,9 @@ func (p *pod) download(path string, size int) int {
 func TestAnIdlePodIsSmall(t *testing.T) {
 	t.Parallel()
 	p := startPlain(t, nil, "proxy", newSink(t))
-	require.Equal(t, 1000, p.download("/length", 1000))
+	require.Equal(t, 1000, p.download(http.DefaultClient, "/length", 1000))
 	require.Eventually(t, func() bool { return p.memory("VmRSS") <= 12_000_000 }, 20*time.Second, 100*time.Millisecond)
-	require.Equal(t, 1000, p.download("/length", 1000))
+	require.Equal(t, 1000, p.download(http.DefaultClient, "/length", 1000))
 	t.Logf("%.1f MB", float64(p.memory("VmRSS"))/1e6)
 }
 
@@ -130,6 +151,7 @@ func TestR6L9LargeBodiesTakeNoMemory(t *testing.T) {
 	size := full(200_000_000, 1_000_000_000)
 	whole := full(50_000_000, 200_000_000) // a worker has all of it in memory
 	front := startPlain(t, nil, "proxy", newSink(t))
+	one, two := clientBy(t, false), clientBy(t, true)
 	serve := startPlain(t, nil, "serve", "testdata/stream.py", "--max-body", "0")
 	for _, test := range []struct {
 		name string
@@ -137,15 +159,23 @@ func TestR6L9LargeBodiesTakeNoMemory(t *testing.T) {
 		size int
 		move func(p *pod, size int) int
 	}{
-		{"upload, spliced", front, size, func(p *pod, n int) int { return p.upload(n, false) }},
-		{"upload, chunked", front, size, func(p *pod, n int) int { return p.upload(n, true) }},
-		{"download, spliced", front, size, func(p *pod, n int) int { return p.download("/length", n) }},
-		{"download, chunked", front, size, func(p *pod, n int) int { return p.download("/", n) }},
-		{"upload to a worker", serve, whole, func(p *pod, n int) int { return p.upload(n, false) }},
-		{"chunked upload to a worker", serve, whole, func(p *pod, n int) int { return p.upload(n, true) }},
-		{"download from a worker that streams", serve, size, func(p *pod, n int) int { return p.download("/", n) }},
+		{"upload, spliced", front, size, func(p *pod, n int) int { return p.upload(one, n, false) }},
+		{"upload, chunked", front, size, func(p *pod, n int) int { return p.upload(one, n, true) }},
+		{"download, spliced", front, size, func(p *pod, n int) int { return p.download(one, "/length", n) }},
+		{"download, chunked", front, size, func(p *pod, n int) int { return p.download(one, "/", n) }},
+		{"upload by HTTP/2", front, size, func(p *pod, n int) int { return p.upload(two, n, false) }},
+		{"download by HTTP/2", front, size, func(p *pod, n int) int { return p.download(two, "/", n) }},
+		{"upload by HTTP/2 to a function of HTTP/2", nil, size, func(p *pod, n int) int { return p.upload(two, n, true) }},
+		{"upload to a function of HTTP/2", nil, size, func(p *pod, n int) int { return p.upload(one, n, true) }},
+		{"download from a function of HTTP/2", nil, size, func(p *pod, n int) int { return p.download(one, "/", n) }},
+		{"upload to a worker", serve, whole, func(p *pod, n int) int { return p.upload(one, n, false) }},
+		{"chunked upload to a worker", serve, whole, func(p *pod, n int) int { return p.upload(one, n, true) }},
+		{"download from a worker that streams", serve, size, func(p *pod, n int) int { return p.download(one, "/", n) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if test.pod == nil { // one that was idle has given back what it needs anyway
+				test.pod = startPlain(t, nil, "proxy", newSink(t), "--upstream-protocol", "h2c")
+			}
 			require.Equal(t, 1_000_000, test.move(test.pod, 1_000_000)) // what is needed once
 			began, moved := time.Now(), 0
 			grown := test.pod.grows(func() { moved = test.move(test.pod, test.size) })

@@ -544,7 +544,7 @@ func (s *http2Session) body() error {
 		s.at += len(b)
 		s.content -= len(b)
 		if st := s.owner; st != nil && !st.closed {
-			st.recv = append(st.recv, b...)
+			st.keep(b)
 			s.touched = append(s.touched, st)
 			if st.due >= 0 {
 				if st.due -= int64(len(b)); st.due < 0 {
@@ -629,7 +629,7 @@ func (s *http2Session) over(st *http2Stream, cause error) {
 	if st.cause == nil {
 		st.cause = cause
 	}
-	delete(s.streams, st.id)
+	s.drop(st)
 	st.signal()
 }
 
@@ -637,7 +637,21 @@ func (s *http2Session) over(st *http2Stream, cause error) {
 func (s *http2Session) settle(st *http2Stream) {
 	if st.ended && st.sent && !st.closed {
 		st.closed = true
-		delete(s.streams, st.id)
+		s.drop(st)
+	}
+}
+
+// drop takes a stream off the books, and with the last one large buffers. Called under mu.
+func (s *http2Session) drop(st *http2Stream) {
+	delete(s.streams, st.id)
+	if len(s.streams) > 0 {
+		return
+	}
+	if cap(s.spare) > keepMax {
+		s.spare = nil
+	}
+	if len(s.out) == 0 && cap(s.out) > keepMax {
+		s.out = nil
 	}
 }
 
@@ -751,7 +765,7 @@ func (s *http2Session) swap() []byte {
 
 // written is called under mu when b was written, or failed.
 func (s *http2Session) written(b []byte, err error) {
-	if cap(b) <= keepMax {
+	if cap(b) <= keepMax || cap(b) <= 4*outMost && len(s.streams) > 0 {
 		s.spare = b[:0]
 	}
 	if err != nil {

@@ -173,3 +173,39 @@ func TestWhoGivesUpWakesTheNext(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A reader that is always a little behind makes no body grow in memory.
+func TestWhatWasReadOfABodyMakesRoom(t *testing.T) {
+	p, st := newTestPeer(t), &http2Stream{due: unknownLength}
+	p.writing = true // nothing is written in this test
+	p.mu.Lock()
+	p.add(st, 1)
+	p.mu.Unlock()
+	var sent, received byte
+	send := func(n int) {
+		b := http2.AppendFrame(nil, http2.Data, 0, 1, make([]byte, n))
+		for i := range b[http2.HeadSize:] {
+			b[http2.HeadSize+i] = sent
+			sent++
+		}
+		p.takeIn()
+		p.have += copy(p.in[p.have:], b)
+		p.begun = true
+		require.NoError(t, p.look())
+		p.out = p.out[:0]
+	}
+	send(1)
+	piece := make([]byte, 10_000)
+	for range 5000 { // 50 MB, of which a byte is always left
+		send(len(piece))
+		n, err := st.receive(piece, time.Time{})
+		require.NoError(t, err)
+		for _, b := range piece[:n] {
+			if b != received {
+				require.Equal(t, received, b)
+			}
+			received++
+		}
+		require.LessOrEqual(t, cap(st.recv), 4*streamWindow)
+	}
+}

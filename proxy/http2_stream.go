@@ -81,6 +81,16 @@ func (st *http2Stream) wait(on *chan struct{}, until time.Time) (ok bool) {
 	}
 }
 
+// keep appends to what has come of the body. What was read makes room, also if the reader never comes to the end of it:
+// then the buffer holds four windows at most. Called under mu.
+func (st *http2Stream) keep(b []byte) {
+	if len(st.recv)+len(b) > cap(st.recv) && st.taken > len(st.recv)/2 {
+		st.recv = st.recv[:copy(st.recv, st.recv[st.taken:])]
+		st.taken = 0
+	}
+	st.recv = append(st.recv, b...)
+}
+
 // receive reads of the peer's body until a time, which may be zero. The error is io.EOF
 // at the end of its side.
 func (st *http2Stream) receive(p []byte, until time.Time) (int, error) {

@@ -28,11 +28,11 @@ func (x *Exchange) attempt() error {
 	x.arrived = x.c.srv.now()
 	x.c.shard.Accepted.Add(1)
 	err := x.process()
+	if x.passedOn {
+		runtime.Gosched() // first the function gets its next request, then the client its answer
+	}
 	if x.answer.held {
 		x.answer.held = false
-		if x.passedOn {
-			runtime.Gosched() // first the function gets its next request, then the client its answer
-		}
 		if failed := x.flush(); err == nil {
 			err = failed
 		}

@@ -9,8 +9,8 @@ import (
 
 const (
 	meterStep    = 250 * time.Millisecond
-	meterIdle    = time.Second     // between two looks while no request comes
-	meterQuiet   = 2 * time.Second // without a request, before that
+	meterIdle    = time.Second // between two looks while no request comes
+	meterQuiet   = time.Second // without a request, before that
 	meterWindow  = time.Minute
 	meterSamples = int(meterWindow / meterStep)
 
@@ -27,7 +27,7 @@ type Signals struct {
 	Utilisation float64       // Executing ÷ limit; 0 without a limit
 	Offered     float64       // slots that the arrivals need: Arrivals × mean service time (Little's law)
 	Saturation  float64       // Offered ÷ limit: more than 1 cannot be served; 0 without a limit
-	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second, or to a second after two idle ones
+	SinceLast   time.Duration // since a request asked for a slot, to a quarter of a second, or to a second after an idle one
 	Replicas    float64       // pods of this kind that what arrives here would keep at 70 % utilisation
 	Limit       int           // slots that the highest throughput seen needs; 0 before there was any
 }
