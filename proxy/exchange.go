@@ -144,6 +144,9 @@ func (x *Exchange) Received() int64 { return x.body.total }
 // characters of [A-Za-z0-9._-] (rule M7), else one of ours.
 func (x *Exchange) ID() string { return string(x.requestID()) }
 
+// idBase is that of the numbers in ids: a power of two, which takes no divisions.
+const idBase = 32
+
 // AppendID appends it.
 func (x *Exchange) AppendID(b []byte) []byte { return append(b, x.requestID()...) }
 
@@ -157,9 +160,9 @@ func (x *Exchange) requestID() []byte {
 	}
 	x.c.requests++
 	x.id = append(x.id, x.c.srv.nonce...)
-	x.id = strconv.AppendUint(x.id, x.c.id, 36)
+	x.id = strconv.AppendUint(x.id, x.c.id, idBase)
 	x.id = append(x.id, '-')
-	x.id = strconv.AppendUint(x.id, x.c.requests, 36)
+	x.id = strconv.AppendUint(x.id, x.c.requests, idBase)
 	return x.id
 }
 

@@ -190,7 +190,11 @@ type requestID struct {
 
 func (r *requestID) set(x Exchange) {
 	r.mu.Lock()
-	r.n, r.flying = copy(r.buf[:], x.AppendID(r.buf[:0])), true
+	id := x.AppendID(r.buf[:0])
+	if r.n = len(id); r.n > len(r.buf) { // it lies elsewhere
+		r.n = copy(r.buf[:], id)
+	}
+	r.flying = true
 	r.mu.Unlock()
 }
 

@@ -205,6 +205,9 @@ func (c *channel) poll() (bool, error) {
 // take returns the next frame if it was read completely. Its parts are valid
 // until the next fill or poll.
 func (c *channel) take() (f frame, ok bool, err error) {
+	if c.end-c.start < protocol.HeaderSize {
+		return f, false, nil
+	}
 	f, _, ok, err = c.takeWhole()
 	return f, ok, err
 }

@@ -24,7 +24,8 @@ func (c *call) begin(x Exchange) error {
 		return err
 	}
 	r := x.Request()
-	b := append(c.frames[:0], make([]byte, protocol.HeaderSize)...)
+	var head [protocol.HeaderSize]byte
+	b := append(c.frames[:0], head[:]...)
 	b = appendMeta(b, x, r, left, !c.w.pool.cfg.WithoutRequestID)
 	meta := len(b) - protocol.HeaderSize
 	if meta > protocol.MostMeta {

@@ -85,12 +85,14 @@ const (
 
 // KindOf tells what a name means, in any case of letters.
 func KindOf[T ~string | ~[]byte](name T) Kind {
+	all := uint8(token)
 	for i := range len(name) {
 		if name[i] == '_' {
 			return Underscore
 		}
+		all &= class[name[i]]
 	}
-	if len(name) > longest || !ValidName(name) {
+	if len(name) == 0 || len(name) > longest || all == 0 {
 		return Other
 	}
 	return kindOfToken(append(make([]byte, 0, longest), name...))
