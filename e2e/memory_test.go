@@ -63,22 +63,10 @@ func sink(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// bothProtocols are HTTP/1.1, and HTTP/2 without TLS.
-func bothProtocols() *http.Protocols {
-	p := new(http.Protocols)
-	p.SetHTTP1(true)
-	p.SetUnencryptedHTTP2(true)
-	return p
-}
-
-// newSink starts a sink and returns its URL.
+// newSink starts a sink, which speaks HTTP/1.1 and HTTP/2, and returns its URL.
 func newSink(t *testing.T) string {
 	t.Helper()
-	s := http.Server{Handler: http.HandlerFunc(sink), Protocols: bothProtocols()}
-	ln := listen(t)
-	go func() { _ = s.Serve(ln) }() // ends with the listener
-	t.Cleanup(func() { _ = s.Close() })
-	return "http://" + ln.Addr().String()
+	return "http://" + dualContainer(t, sink)
 }
 
 // zeros is a body of that many bytes.
@@ -91,19 +79,6 @@ func (z *zeros) Read(p []byte) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
-}
-
-// clientBy speaks HTTP/2 if wanted.
-func clientBy(t *testing.T, http2 bool) *http.Client {
-	t.Helper()
-	if !http2 {
-		return http.DefaultClient
-	}
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }
 
 // upload sends a body and returns what the function counted.
@@ -151,7 +126,7 @@ func TestR6L9LargeBodiesTakeNoMemory(t *testing.T) {
 	size := full(200_000_000, 1_000_000_000)
 	whole := full(50_000_000, 200_000_000) // a worker has all of it in memory
 	front := startPlain(t, nil, "proxy", newSink(t))
-	one, two := clientBy(t, false), clientBy(t, true)
+	one, two := clientOf(t, "http1"), clientOf(t, "h2c")
 	serve := startPlain(t, nil, "serve", "testdata/stream.py", "--max-body", "0")
 	for _, test := range []struct {
 		name string

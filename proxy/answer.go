@@ -32,8 +32,7 @@ type answerState struct {
 	noBody    bool  // HEAD, 204, 304
 	finished  bool
 	keep      bool // the connection may carry another request
-	holds     bool // what Finish has to send waits until the slot is free again
-	held      bool // which it does
+	held      bool // what Finish has to send waits until the slot is free again
 	ours      bool // writeError made it
 	misused   bool // Respond was given what no client may see
 	sent      int64
@@ -310,7 +309,7 @@ func (x *Exchange) Finish() error {
 		a.out = append(a.out, '\r', '\n')
 	}
 	a.finished = true
-	if a.held = a.holds && x.c.stream == nil && len(a.out) <= keepMax; a.held {
+	if a.held = x.granted > 0 && x.c.stream == nil && len(a.out) <= keepMax; a.held {
 		return nil
 	}
 	return x.flush()

@@ -35,7 +35,6 @@ type Exchange struct {
 	bypass                     bool  // it runs without a slot
 	own                        bool  // it is answered without the function
 	unbound                    bool  // no time-out strikes
-	passedOn                   bool  // its slot has gone to one who waited
 	mark                       uint8 // the platform's
 	attached                   any   // likewise
 	class                      int   // of the queue
@@ -119,7 +118,7 @@ func (x *Exchange) reset() {
 	x.head, x.taken, x.id = 0, 0, x.id[:0]
 	x.arrived, x.granted, x.answered = 0, 0, 0
 	x.deadline, x.class = never, 0
-	x.bypass, x.own, x.unbound, x.passedOn, x.mark, x.attached = false, false, false, false, 0, nil
+	x.bypass, x.own, x.unbound, x.mark, x.attached = false, false, false, 0, nil
 	x.body.reset()
 	x.answer.reset()
 	x.asksSwitch, x.tunnel = false, nil

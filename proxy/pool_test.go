@@ -5,7 +5,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
+
+	"github.com/fnpod/fnpod/proxy"
 )
+
+// connectionsOf returns what waits until b has so many connections by state.
+func connectionsOf(t *testing.T, b *proxy.HTTPBackend) func(idle, busy int) {
+	t.Helper()
+	return func(idle, busy int) {
+		t.Helper()
+		eventually(t, func() bool {
+			i, u := b.Connections()
+			return i == idle && u == busy
+		}, "connections by state")
+	}
+}
 
 // Row M: what is open to the function is told by state, and nothing is counted twice or for ever.
 func TestConnectionsToTheFunctionAreCounted(t *testing.T) {
@@ -22,13 +36,7 @@ func TestConnectionsToTheFunctionAreCounted(t *testing.T) {
 	}))
 	b := f.backend()
 	p := newPod(t, b)
-	counts := func(idle, busy int) {
-		t.Helper()
-		eventually(t, func() bool {
-			i, u := b.Connections()
-			return i == idle && u == busy
-		}, "connections by state")
-	}
+	counts := connectionsOf(t, b)
 
 	counts(0, 0)
 	c := p.dial()
@@ -61,13 +69,7 @@ func TestConnectionsOfHTTP2ToTheFunctionAreCounted(t *testing.T) {
 	})
 	b := overH2C(f)
 	p := newPod(t, b)
-	counts := func(idle, busy int) {
-		t.Helper()
-		eventually(t, func() bool {
-			i, u := b.Connections()
-			return i == idle && u == busy
-		}, "connections by state")
-	}
+	counts := connectionsOf(t, b)
 	counts(0, 0)
 	c := p.dial2()
 	first, second := c.open(true, "GET", "/"), c.open(true, "GET", "/")
@@ -93,8 +95,5 @@ func TestConnectionsThatTakeNoStreamsAreClosed(t *testing.T) {
 	for range 10 {
 		c.requireStatus(c.open(true, "GET", "/"), 204, "")
 	}
-	eventually(t, func() bool {
-		idle, busy := b.Connections()
-		return idle+busy == 0
-	}, "they are closed")
+	connectionsOf(t, b)(0, 0)
 }

@@ -13,10 +13,15 @@ import (
 func (x *Exchange) readOn(u *upstream) ([]byte, error) {
 	n, err := u.nc.Read(x.up)
 	b := x.up[:n]
-	if n == len(x.up) && n < upSize {
-		x.up = make([]byte, upSize)
-	}
+	x.growUp(n)
 	return b, err
+}
+
+// growUp makes room for larger pieces, when n bytes have filled the buffer. They are in the larger one, too.
+func (x *Exchange) growUp(n int) {
+	if n == len(x.up) && n < upSize {
+		x.up = append(make([]byte, 0, upSize), x.up...)[:upSize]
+	}
 }
 
 // relayLength passes on a body whose length is declared.

@@ -28,10 +28,7 @@ func (x *Exchange) attempt() error {
 	x.arrived = x.c.srv.now()
 	x.c.shard.Accepted.Add(1)
 	err := x.process()
-	if x.passedOn {
-		runtime.Gosched() // first the function gets its next request, then the client its answer
-	}
-	if x.answer.held {
+	if x.answer.held { // who asks again at once finds the slot free, and who waits for it does not wait for a write
 		x.answer.held = false
 		if failed := x.flush(); err == nil {
 			err = failed
@@ -97,10 +94,11 @@ func (x *Exchange) process() (err error) {
 			err = errPanic
 		}
 		if !x.bypass {
-			x.passedOn = x.c.srv.giveBack(x.class, err)
+			if passedOn := x.c.srv.giveBack(x.class, err); passedOn {
+				runtime.Gosched() // first the function gets its next request, then the client its answer
+			}
 		}
 	}()
-	x.answer.holds = true // who asks again at once finds the slot free, and who waits for it, or for a worker, does not wait for a write
 	return x.c.srv.backend.Do(x)
 }
 

@@ -283,9 +283,7 @@ func (x *Exchange) countSurplus(rest []byte) {
 // readHead reads up to the end of the final answer's head, or of one that switches
 // protocols as it was asked to, passing interim answers on. rest is what has been read behind it.
 func (x *Exchange) readHead(u *upstream, n int) (rest []byte, err error) {
-	if n == len(x.up) && n < upSize {
-		x.up = append(make([]byte, 0, upSize), x.up...)[:upSize]
-	}
+	x.growUp(n)
 	start := 0
 	for interims := 0; ; {
 		size, err := x.resp.Parse(x.up[start:n], x.isHead(), x.c.srv.limits)

@@ -299,18 +299,13 @@ func (x *Exchange) relayHTTP2(c *call, status int) error {
 			return err
 		}
 	}
-	if x.up == nil {
-		x.up = make([]byte, upFirst)
-	}
 	for {
 		n, err := c.receive(x.up, time.Time{})
 		if n > 0 {
 			if _, err := x.Write(x.up[:n]); err != nil {
 				return err
 			}
-			if n == len(x.up) && n < upSize {
-				x.up = make([]byte, upSize)
-			}
+			x.growUp(n)
 			continue
 		}
 		if errors.Is(err, io.EOF) {

@@ -9,8 +9,7 @@ import (
 
 const (
 	meterStep    = 250 * time.Millisecond
-	meterIdle    = time.Second // between two looks while no request comes
-	meterQuiet   = time.Second // without a request, before that
+	meterIdle    = time.Second // without a request, and from then on between two looks
 	meterWindow  = time.Minute
 	meterSamples = int(meterWindow / meterStep)
 
@@ -89,7 +88,7 @@ func (m *Meter) Run(ctx context.Context) {
 func (m *Meter) idle(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return now.Sub(m.last) > meterQuiet
+	return now.Sub(m.last) > meterIdle
 }
 
 func (m *Meter) take(now time.Time) {

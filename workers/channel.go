@@ -214,9 +214,6 @@ func (c *channel) take() (f frame, ok bool, err error) {
 
 // takeWhole is take, and returns the frame's bytes, too.
 func (c *channel) takeWhole() (f frame, raw []byte, ok bool, err error) {
-	if c.end-c.start < protocol.HeaderSize {
-		return f, nil, false, nil
-	}
 	f, need, err := parseFrame(c.buf[c.start:c.end])
 	if err != nil || need > c.end-c.start {
 		return f, nil, false, err

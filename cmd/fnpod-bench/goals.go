@@ -33,11 +33,16 @@ func (e evidence) byConnections(c cell, variant, reference string, f func(*recor
 // inPlace are ratios of other programs to the same reference.
 func (e evidence) inPlace(c cell, names []string, reference string, f func(*record) float64, connections ...int) (all []peerCases) {
 	for _, name := range names {
-		if name != reference {
-			all = append(all, peerCases{name, e.byConnections(c, name, reference, f, connections...)})
-		}
+		all = append(all, peerCases{name, e.byConnections(c, name, reference, f, connections...)})
 	}
 	return all
+}
+
+// compared is a target with the ratios of fnpod, or what it is called, and of others to the same reference.
+func (e evidence) compared(t target, c cell, variant string, others []string, reference string, f func(*record) float64, connections ...int) target {
+	t.cases = e.byConnections(c, variant, reference, f, connections...)
+	t.peers = e.inPlace(c, others, reference, f, connections...)
+	return t
 }
 
 // lesser are programs that do less than fnpod on the way of a request.
@@ -49,22 +54,22 @@ func (e evidence) proxyTargets() []target {
 	slow := cell{experiment: "rate", connections: 10, rate: 500}
 	large := cell{experiment: "sizes", connections: 8, body: 10 << 20}
 	return []target{
-		{what: "CPU ÷ nginx, one worker", bound: 1, by: "fig8", cases: e.byConnections(fig8, fnpodName, nginxName, cpuOfRecord, 1, 10, 100, 1000), peers: e.inPlace(fig8, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 1, 10, 100, 1000)},
-		{what: "the same, for an event loop", bound: 0.75, by: "fig8", cases: e.byConnections(fig8, fnpodName, nginxName, cpuOfRecord, 100), peers: e.inPlace(fig8, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 100)},
+		e.compared(target{what: "CPU ÷ nginx, one worker", bound: 1, by: "fig8"}, fig8, fnpodName, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 1, 10, 100, 1000),
+		e.compared(target{what: "the same, for an event loop", bound: 0.75, by: "fig8"}, fig8, fnpodName, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 100),
 		{what: "CPU ÷ raw relay", bound: 1.3, by: "fig8", cases: e.byConnections(fig8, fnpodName, relayName, cpuOfRecord, 100)},
-		{what: "CPU ÷ HAProxy, one thread", bound: 0.85, by: "fig8", cases: e.byConnections(fig8, fnpodName, haproxyName, cpuOfRecord, 100), peers: e.inPlace(fig8, []string{relayName, nginxName}, haproxyName, cpuOfRecord, 100)},
-		{what: "CPU ÷ queue-proxy", bound: 0.18, by: "fig8", cases: e.byConnections(fig8, fnpodName, queueProxyName, cpuOfRecord, 100), peers: e.inPlace(fig8, lesser(), queueProxyName, cpuOfRecord, 100)},
-		{what: "CPU ÷ of-watchdog", bound: 0.2, by: "fig8", cases: e.byConnections(fig8, fnpodName, fwatchdogName, cpuOfRecord, 100), peers: e.inPlace(fig8, lesser(), fwatchdogName, cpuOfRecord, 100)},
-		{what: "throughput ÷ direct", bound: 0.5, least: true, by: "fig8", cases: e.byConnections(fig8, fnpodName, directName, rateOfRecord, 100), peers: e.inPlace(fig8, lesser(), directName, rateOfRecord, 100)},
-		{what: "throughput ÷ queue-proxy", bound: 3.5, least: true, by: "fig8", cases: e.byConnections(fig8, fnpodName, queueProxyName, rateOfRecord, 100), peers: e.inPlace(fig8, lesser(), queueProxyName, rateOfRecord, 100)},
+		e.compared(target{what: "CPU ÷ HAProxy, one thread", bound: 0.85, by: "fig8"}, fig8, fnpodName, []string{relayName, nginxName}, haproxyName, cpuOfRecord, 100),
+		e.compared(target{what: "CPU ÷ queue-proxy", bound: 0.18, by: "fig8"}, fig8, fnpodName, lesser(), queueProxyName, cpuOfRecord, 100),
+		e.compared(target{what: "CPU ÷ of-watchdog", bound: 0.2, by: "fig8"}, fig8, fnpodName, lesser(), fwatchdogName, cpuOfRecord, 100),
+		e.compared(target{what: "throughput ÷ direct", bound: 0.5, least: true, by: "fig8"}, fig8, fnpodName, lesser(), directName, rateOfRecord, 100),
+		e.compared(target{what: "throughput ÷ queue-proxy", bound: 3.5, least: true, by: "fig8"}, fig8, fnpodName, lesser(), queueProxyName, rateOfRecord, 100),
 		{what: "p50 ÷ queue-proxy", bound: 0.55, by: "fig8", cases: e.byConnections(fig8, fnpodName, queueProxyName, p50OfRecord, 1)},
 		{what: "what is added to the p50 of direct ÷ nginx, 1 connection", bound: 1, by: "fig8", cases: single(e.added(at(1), fnpodName, nginxName, p50OfRecord))},
-		{what: "twelve fields: CPU ÷ nginx", bound: 0.75, by: "browser", cases: e.byConnections(cell{experiment: "browser"}, fnpodName, nginxName, cpuOfRecord, 100), peers: e.inPlace(cell{experiment: "browser"}, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 100)},
+		e.compared(target{what: "twelve fields: CPU ÷ nginx", bound: 0.75, by: "browser"}, cell{experiment: "browser"}, fnpodName, []string{relayName, haproxyName}, nginxName, cpuOfRecord, 100),
 		{what: "10 requests at once: CPU ÷ HAProxy with maxconn", bound: 0.9, by: "limit", cases: e.byConnections(cell{experiment: "limit"}, fnpodName, haproxyName, cpuOfRecord, 100)},
 		{what: "500 requests/s: CPU ÷ raw relay", bound: 1.6, by: "rate", cases: single(e.ratio(slow, fnpodName, relayName, cpuOfRecord))},
 		{what: "500 requests/s: CPU ÷ queue-proxy", bound: 0.3, by: "rate", cases: single(e.ratio(slow, fnpodName, queueProxyName, cpuOfRecord))},
 		{what: "unix socket: CPU ÷ TCP", bound: 0.95, by: "fig8", cases: e.byConnections(fig8, fnpodUnix.name, fnpodName, cpuOfRecord, 10, 100)},
-		{what: "RSS ÷ queue-proxy, busy", bound: 0.2, by: "fig8", cases: e.byConnections(fig8, fnpodName, queueProxyName, rssOfRecord, 1000), peers: e.inPlace(fig8, []string{haproxyName, nginxName}, queueProxyName, rssOfRecord, 1000)},
+		e.compared(target{what: "RSS ÷ queue-proxy, busy", bound: 0.2, by: "fig8"}, fig8, fnpodName, []string{haproxyName, nginxName}, queueProxyName, rssOfRecord, 1000),
 		{what: "10 MB there and back: CPU ÷ HAProxy", bound: 0.4, by: "sizes", cases: single(e.ratio(large, fnpodName, haproxyName, cpuOfRecord))},
 		{what: "10 MB there and back: CPU ÷ nginx", bound: 0.15, by: "sizes", cases: single(e.ratio(large, fnpodName, nginxName, cpuOfRecord))},
 	}
@@ -107,7 +112,7 @@ func (e evidence) openfaasTargets() []target {
 		streamed = append(streamed, measured{strconv.Itoa(n), value, ok})
 	}
 	return []target{
-		{what: "http mode: CPU ÷ of-watchdog; every request is a line of the log of both", bound: 0.2, by: "fig8", cases: e.byConnections(fig8, asWatchdogName, fwatchdogName, cpuOfRecord, 1, 10, 100), peers: e.inPlace(fig8, lesser(), fwatchdogName, cpuOfRecord, 1, 10, 100)},
+		e.compared(target{what: "http mode: CPU ÷ of-watchdog; every request is a line of the log of both", bound: 0.2, by: "fig8"}, fig8, asWatchdogName, lesser(), fwatchdogName, cpuOfRecord, 1, 10, 100),
 		{what: "serializing, Python handler: throughput of a zygote ÷ of-watchdog", bound: 8, least: true, by: "modes", cases: zygote},
 		{what: "serializing, cat: throughput ÷ of-watchdog", bound: 1.25, least: true, by: "modes", cases: streamed},
 	}

@@ -49,11 +49,7 @@ func (t target) inPlace() string {
 			if !m.ok {
 				continue
 			}
-			text := strings.TrimSpace(format(m.value))
-			if m.label != "" {
-				text = m.label + ": " + text
-			}
-			shown = append(shown, text)
+			shown = append(shown, m.labelled(m.text()))
 		}
 		if len(shown) > 0 {
 			all = append(all, p.name+" "+strings.Join(shown, ", "))
@@ -67,6 +63,17 @@ type measured struct {
 	label string
 	value float64
 	ok    bool // it was measured
+}
+
+// text is the value.
+func (m measured) text() string { return strings.TrimSpace(format(m.value)) }
+
+// labelled puts the label before a text.
+func (m measured) labelled(text string) string {
+	if m.label == "" {
+		return text
+	}
+	return m.label + ": " + text
 }
 
 // single is a target's only case.
@@ -95,15 +102,12 @@ func (t target) row() []string {
 		if !m.ok {
 			continue
 		}
-		text := strings.TrimSpace(format(m.value))
+		text := m.text()
 		if !t.holds(m.value) {
 			text = "**" + text + "**"
 			missed = append(missed, m.label)
 		}
-		if m.label != "" {
-			text = m.label + ": " + text
-		}
-		shown = append(shown, text)
+		shown = append(shown, m.labelled(text))
 	}
 	verdict := "met"
 	switch {
